@@ -1,1 +1,10 @@
-//! The user half.
+//! The user half of taskscope, in the order in which data flows.
+//!
+//! A module uses only modules before it in this list; `cargo xtask tidy` checks that.
+
+pub mod assemble;
+pub mod clock;
+pub mod config;
+pub mod detect;
+pub mod targets;
+pub mod vitals;

@@ -1,0 +1,61 @@
+//! Slots of the per-CPU counter array. The kernel half only adds; the user half sums over CPUs.
+//!
+//! One table makes the slots, their names in metrics and their documentation.
+
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])* $slot:ident = $index:literal, $name:literal; )*) => {
+        $( $(#[doc = $doc])* pub const $slot: u32 = $index; )*
+
+        /// Slot, name in `reason` of the agent's loss metrics, meaning.
+        pub const TABLE: &[(u32, &str, &str)] = &[ $( ($index, $name, concat!($($doc),*)), )* ];
+    };
+}
+
+counters! {
+    /// Records that went into the ring.
+    EVENTS_SUBMITTED = 0, "submitted";
+    /// Process records that found the ring full.
+    PROC_RING_FULL = 1, "proc_ring_full";
+    /// Socket records that found the ring full.
+    SOCK_RING_FULL = 2, "sock_ring_full";
+    /// Packet records that found the ring full.
+    PACKET_RING_FULL = 3, "packet_ring_full";
+    /// Request records that found the ring full.
+    HTTP_RING_FULL = 4, "http_ring_full";
+    /// Sockets for which the kernel gave no storage.
+    SOCK_NO_STORAGE = 5, "sock_no_storage";
+    /// Reads of kernel memory that failed.
+    KERNEL_READ_FAILED = 6, "kernel_read_failed";
+    /// Reads of a target's memory that failed.
+    USER_READ_FAILED = 7, "user_read_failed";
+    /// Ends of requests whose begin was not seen: attached in mid-request, or evicted.
+    HTTP_END_WITHOUT_BEGIN = 8, "http_end_without_begin";
+    /// Requests that could not be kept because the map refused them.
+    HTTP_NOT_KEPT = 9, "http_not_kept";
+    /// Connections that are neither TCP nor TLS over TCP: no identity, not joined.
+    HTTP_NO_IDENTITY = 10, "http_no_identity";
+    /// Client calls that went over HTTP/2, which has no probes yet.
+    HTTP2_CALLS = 11, "http2_calls";
+    /// Packets too short for their headers.
+    PACKET_SHORT = 12, "packet_short";
+    /// Packets of protocols that are not looked at.
+    PACKET_OTHER = 13, "packet_other";
+    /// Fragments after the first, which carry no ports.
+    PACKET_FRAGMENT = 14, "packet_fragment";
+}
+
+pub const SLOTS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_dense_and_fit() {
+        for (n, (slot, name, doc)) in TABLE.iter().enumerate() {
+            assert_eq!(*slot as usize, n, "{name}");
+            assert!(!doc.is_empty(), "{name}");
+        }
+        assert!(TABLE.len() <= SLOTS as usize);
+    }
+}

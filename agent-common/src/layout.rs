@@ -1,0 +1,103 @@
+//! Where foreign structs keep their fields: found by the user half, used by the kernel half.
+
+use crate::limits::TLS_ITABS;
+
+/// Which probe was hit: the index into [`GoProcess::hits`], and the uprobe's cookie.
+pub mod point {
+    pub const SERVER_BEGIN: usize = 0;
+    pub const SERVER_END: usize = 1;
+    pub const SERVER_HIJACKED: usize = 2;
+    pub const SERVER_DEFERRED: usize = 3;
+    pub const SERVER_CONN_CLOSED: usize = 4;
+    pub const CLIENT_BEGIN: usize = 5;
+    pub const CLIENT_CONN: usize = 6;
+    pub const CLIENT_SENT: usize = 7;
+    pub const CLIENT_ATTEMPTED: usize = 8;
+    pub const CLIENT_RETRY: usize = 9;
+    pub const CLIENT_CONN_CLOSED: usize = 10;
+    pub const COUNT: usize = 12;
+}
+
+wire! {
+    /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
+    pub struct GoProcess: 184 bytes {
+        /// Hits of each [`point`]; the kernel half adds.
+        pub hits: [u64; 12],
+        /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.
+        pub tcp_conn_itab: u64,
+        /// `go:itab.*crypto/tls.Conn,net.Conn`; unused ones are 0.
+        pub tls_conn_itabs: [u64; TLS_ITABS],
+        pub g_goid: u16,
+        pub g_parent_goid: u16,
+        pub request_method: u16,
+        pub request_url: u16,
+        pub request_proto_major: u16,
+        pub request_host: u16,
+        pub request_uri: u16,
+        pub url_host: u16,
+        pub url_path: u16,
+        pub response_conn: u16,
+        pub response_status: u16,
+        pub conn_rwc: u16,
+        pub persist_conn_conn: u16,
+        /// `StatusCode` of the client's `http.Response`.
+        pub client_status: u16,
+        pub tcp_conn_fd: u16,
+        pub net_fd_sysfd: u16,
+        pub tls_conn_conn: u16,
+        pub reserved: [u16; 7],
+    }
+}
+
+wire! {
+    /// Offsets of kernel struct fields in bytes, from the running kernel's BTF.
+    ///
+    /// `nested.field` is the offset from the outer struct.
+    pub struct KernelLayout: 128 bytes {
+        pub sock_family: u32,
+        pub sock_num: u32,
+        pub sock_dport: u32,
+        pub sock_daddr: u32,
+        pub sock_rcv_saddr: u32,
+        pub sock_v6_daddr: u32,
+        pub sock_v6_rcv_saddr: u32,
+        pub sock_state: u32,
+        pub sock_net: u32,
+        pub sock_flags: u32,
+        pub sock_err: u32,
+        pub sock_err_soft: u32,
+        pub sock_cgroup: u32,
+        pub sock_protocol: u32,
+        pub net_inum: u32,
+        pub cgroup_kn: u32,
+        pub kernfs_node_id: u32,
+        pub icsk_retransmits: u32,
+        pub tcp_bytes_sent: u32,
+        pub tcp_bytes_retrans: u32,
+        pub tcp_bytes_received: u32,
+        pub tcp_segs_out: u32,
+        pub tcp_segs_in: u32,
+        pub tcp_total_retrans: u32,
+        pub tcp_srtt_us: u32,
+        pub tcp_snd_una: u32,
+        pub tcp_rcv_nxt: u32,
+        pub tcp_write_seq: u32,
+        pub tcp_copied_seq: u32,
+        /// Bit number of SOCK_DONE in `sk_flags`: the peer's FIN was received.
+        pub sock_done_bit: u32,
+        pub socket_sk: u32,
+        pub socket_file: u32,
+    }
+}
+
+wire! {
+    /// As [`KernelLayout`], for the way from a file descriptor to its socket.
+    pub struct FileLayout: 24 bytes {
+        pub task_files: u32,
+        pub files_fdt: u32,
+        pub fdtable_fd: u32,
+        pub fdtable_max_fds: u32,
+        pub file_private_data: u32,
+        pub task_tgid: u32,
+    }
+}

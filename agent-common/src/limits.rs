@@ -1,0 +1,21 @@
+//! Bounds that both halves rely on.
+
+/// Bytes of the ring buffer. At 30,000 short connections a second, both ends local, 100 ms make 1.3 MB.
+pub const RING_BYTES: u32 = 4 << 20;
+/// Processes that can be watched at once.
+pub const WATCHED_PROCESSES: u32 = 4096;
+/// Requests under way, on each side. An LRU: the oldest give way and are counted by their end.
+pub const OPEN_CALLS: u32 = 8192;
+/// HTTP connections whose identity is kept. An LRU: one that was evicted is looked up again.
+pub const HTTP_CONNECTIONS: u32 = 8192;
+/// Remote addresses and ports that the packet program remembers. An LRU.
+pub const PACKET_PEERS: u32 = 8192;
+
+/// Bytes of a request's path that are copied; longer ones are cut.
+pub const PATH_BYTES: usize = 96;
+/// Bytes of a request's host that are copied; longer ones are cut.
+pub const HOST_BYTES: usize = 48;
+/// The longest method of the HTTP conventions is CONNECT or OPTIONS.
+pub const METHOD_BYTES: usize = 8;
+/// `*crypto/tls.Conn` can have more than one itab in a process.
+pub const TLS_ITABS: usize = 4;

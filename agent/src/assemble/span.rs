@@ -1,0 +1,114 @@
+//! A request, seen by its server or by its client.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::{clock::Ktime, targets::process::Process};
+
+/// Sixteen random bytes, never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+/// Eight random bytes, never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanId(pub [u8; 8]);
+
+macro_rules! hexadecimal {
+    ($id:ident) => {
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+hexadecimal!(TraceId);
+hexadecimal!(SpanId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Server,
+    Client,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a status, as the peer sees it.
+    Status(u16),
+    /// The handler took the connection over: what follows is no HTTP.
+    Hijacked,
+    /// The handler did not return: panic, `http.ErrAbortHandler` or `runtime.Goexit`.
+    Aborted,
+    /// The client's last attempt failed on its connection.
+    Failed,
+    /// The client got no connection.
+    NoConnection,
+}
+
+/// Which rule found the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinedBy {
+    Nothing,
+    Goid,
+    ParentGoid,
+    Connection,
+}
+
+/// An HTTP/1 request that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    /// `None`: a root.
+    pub parent: Option<SpanId>,
+    pub joined_by: JoinedBy,
+    pub side: Side,
+    pub process: Arc<Process>,
+    pub began: Ktime,
+    pub ended: Ktime,
+    /// Upper case, as sent; empty when it could not be read.
+    pub method: String,
+    /// Without query; cut at `limits::PATH_BYTES`.
+    pub path: String,
+    /// Whether there was a query: its values are never copied out of the kernel half's record.
+    pub has_query: bool,
+    /// `Host` as the program wrote it, port included.
+    pub host: String,
+    pub outcome: Outcome,
+    /// Own and other end of the connection, when it has an identity.
+    pub local: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
+    pub goid: u64,
+}
+
+impl Span {
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.ended.since(self.began)
+    }
+
+    /// By the HTTP conventions: 5xx is a server's error, 4xx and 5xx are a client's.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match (self.outcome, self.side) {
+            (Outcome::Status(status), Side::Server) => 500 <= status,
+            (Outcome::Status(status), Side::Client) => 400 <= status,
+            (Outcome::Hijacked, _) => false,
+            (Outcome::Aborted | Outcome::Failed | Outcome::NoConnection, _) => true,
+        }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self.outcome {
+            Outcome::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the user asked for: arguments and files become settings, which are resolved and valid.
+
+pub mod settings;

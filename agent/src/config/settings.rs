@@ -1,0 +1,90 @@
+//! Resolved and valid settings of `taskscope agent`. Nothing else sees arguments or the environment.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Where and how OTLP goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// `http://HOST:PORT` or `https://HOST:PORT`, without the path of a signal.
+    pub endpoint: String,
+    pub protocol: OtlpProtocol,
+    pub headers: Vec<(String, String)>,
+    pub timeout: Duration,
+    pub compression: Compression,
+    pub tls: Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    Grpc,
+    HttpProtobuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    Zstd,
+    None,
+}
+
+/// PEM files. A client certificate needs its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates of authorities; `None`: those of the web.
+    pub ca: Option<PathBuf>,
+    pub client: Option<ClientCertificate>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What to do at interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native XDP once at start, else TCX.
+    Auto,
+    /// Native XDP or nothing.
+    Native,
+    /// No packet program.
+    Off,
+}
+
+/// Which processes are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Globs over the path of the executable; none: all.
+    pub watch_exe: Vec<String>,
+    pub watch_pid: Vec<u32>,
+    /// Prefixes of container ids.
+    pub watch_container: Vec<String>,
+    pub exclude_exe: Vec<String>,
+}
+
+/// Everything the agent needs to know before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub socket: PathBuf,
+    /// The query API over TCP as well; `None`: only the socket.
+    pub listen: Option<SocketAddr>,
+    /// `None`: nothing is exported.
+    pub otlp: Option<Otlp>,
+    /// Spans waiting for export; beyond, the oldest go.
+    pub export_queue: usize,
+    pub metrics_interval: Duration,
+    pub xdp: XdpMode,
+    /// By name; none: all physical ones.
+    pub interfaces: Vec<String>,
+    pub selection: Selection,
+    /// Uprobes on Go programs' HTTP.
+    pub http_spans: bool,
+    /// Name of this node: `host.name` and `k8s.node.name`.
+    pub node: String,
+    /// Of the agent itself, from `OTEL_RESOURCE_ATTRIBUTES`.
+    pub resource_attributes: Vec<(String, String)>,
+    /// How long queries look back: traces and findings older than this are forgotten.
+    pub window: Duration,
+    /// Debug lines of the kernel half.
+    pub kernel_log: bool,
+}

@@ -1,0 +1,78 @@
+//! A verdict with its evidence.
+
+use std::sync::Arc;
+
+use crate::{
+    assemble::span::{SpanId, TraceId},
+    clock::Ktime,
+    targets::process::Process,
+};
+
+/// Worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Critical,
+    Warning,
+    Advice,
+}
+
+impl Severity {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Advice => "advice",
+        }
+    }
+}
+
+/// A number or a text of the evidence. The key's end names the unit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    Count(u64),
+    Seconds(f64),
+    Ratio(f64),
+    Text(String),
+}
+
+/// Kinds are part of the contract with users: never renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKind {
+    ConnectRefused,
+    ConnectTimedOut,
+    ConnectAbandoned,
+    ConnectUnreachable,
+    HttpServerErrors,
+}
+
+impl FindingKind {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimedOut => "connect_timed_out",
+            Self::ConnectAbandoned => "connect_abandoned",
+            Self::ConnectUnreachable => "connect_unreachable",
+            Self::HttpServerErrors => "http_server_errors",
+        }
+    }
+}
+
+/// One verdict. Repeated ones are the same finding with a larger count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub severity: Severity,
+    pub kind: FindingKind,
+    /// `None`: the process is not known any more.
+    pub target: Option<Arc<Process>>,
+    /// One sentence that a tired person understands.
+    pub summary: String,
+    pub evidence: Vec<(&'static str, Evidence)>,
+    pub count: u64,
+    pub first_seen: Ktime,
+    pub last_seen: Ktime,
+    /// The command line to type next.
+    pub next: String,
+    pub span: Option<(TraceId, SpanId)>,
+}

@@ -1,0 +1,3 @@
+//! Pure state machines: events in, findings out. No clocks, no I/O.
+
+pub mod finding;

@@ -1,0 +1,5 @@
+//! Which processes there are, and what is in them.
+//!
+//! Reads procfs and ELF files; hands on plain data. Must not know aya.
+
+pub mod process;

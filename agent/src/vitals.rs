@@ -1,0 +1,241 @@
+//! taskscope's own numbers and the heartbeats of its parts.
+//!
+//! A number has one name, here. The parts add; `query` and `export` read.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use crate::clock::{self, Ktime};
+
+macro_rules! vitals {
+    ($( $(#[doc = $doc:literal])* $vital:ident => $kind:ident($name:literal); )*) => {
+        /// A number of the agent itself.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Vital { $( $(#[doc = $doc])* $vital, )* }
+
+        impl Vital {
+            pub const ALL: &[Self] = &[ $( Self::$vital, )* ];
+
+            /// What it is: something made, something lost for a reason, or a level.
+            #[must_use]
+            pub fn kind(self) -> Kind {
+                match self { $( Self::$vital => Kind::$kind($name), )* }
+            }
+
+            #[must_use]
+            pub fn doc(self) -> &'static str {
+                match self { $( Self::$vital => concat!($($doc),*), )* }
+            }
+        }
+    };
+}
+
+/// The kind of a [`Vital`], with its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `taskscope_<name>_total`.
+    Total(&'static str),
+    /// `taskscope_lost_total{reason="<name>"}`: each thing that was made and not delivered.
+    Lost(&'static str),
+    /// `taskscope_<name>`: may fall.
+    Level(&'static str),
+}
+
+vitals! {
+    /// Records that the drain took from the ring.
+    EventsDrained => Total("events_drained");
+    /// Records that reached the state.
+    EventsAssembled => Total("events_assembled");
+    /// Records that were no records.
+    EventsUndecodable => Lost("undecodable");
+    /// Records that found the queue to the state full.
+    EventsQueueFull => Lost("state_queue_full");
+    /// Rows of socket dumps.
+    SocketRows => Total("socket_rows");
+    /// Sockets that vanished between two dumps without a record of their end.
+    SocketsVanished => Lost("socket_end_not_seen");
+    /// Sockets that were not followed because too many were open.
+    SocketsNotFollowed => Lost("too_many_sockets");
+    /// Edges that were folded into a wider address because there were too many.
+    EdgesFolded => Lost("edges_folded");
+    /// Remote addresses seen by the packet program for the first time.
+    PeersSeen => Total("peers_seen");
+    /// RSTs for connections that do not exist here.
+    ResetsUnmatched => Total("resets_unmatched");
+    /// Spans that were made of request records.
+    SpansMade => Total("spans_made");
+    /// Request records of processes that are not known any more.
+    SpansUnknownProcess => Lost("span_of_unknown_process");
+    /// Spans accepted by the collector.
+    SpansSent => Total("spans_sent");
+    /// Spans that the bounded export queue let go, oldest first.
+    SpansQueueFull => Lost("export_queue_full");
+    /// Spans that the collector refused for good, or that ran out of tries.
+    SpansRefused => Lost("export_refused");
+    /// Spans waiting for export.
+    SpansQueued => Level("spans_queued");
+    /// Metric requests accepted by the collector.
+    MetricsSent => Total("metric_requests_sent");
+    /// Metric requests that were not accepted. Their values are cumulative: the next one carries them.
+    MetricsFailed => Lost("metric_request_failed");
+    /// Export requests that failed and were tried again.
+    ExportRetries => Total("export_retries");
+    /// Processes under watch.
+    Targets => Level("targets");
+    /// Processes or files that could not be looked at.
+    TargetsRefused => Total("targets_refused");
+    /// Queries answered.
+    Queries => Total("queries");
+    /// Bytes of kernel memory in our maps.
+    MapBytes => Level("bpf_map_bytes");
+    /// Findings made.
+    Findings => Total("findings");
+    /// Findings let go because there were too many.
+    FindingsDropped => Lost("too_many_findings");
+    /// Detectors that panicked and were switched off.
+    DetectorsOff => Total("detectors_off");
+}
+
+/// A part of the agent that must beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Kernel,
+    Targets,
+    State,
+    SpanExport,
+    MetricExport,
+    Query,
+}
+
+impl Part {
+    pub const ALL: &[Self] =
+        &[Self::Kernel, Self::Targets, Self::State, Self::SpanExport, Self::MetricExport, Self::Query];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Targets => "targets",
+            Self::State => "state",
+            Self::SpanExport => "span_export",
+            Self::MetricExport => "metric_export",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// Shared by all parts. Atomics, because each number stands alone.
+#[derive(Debug)]
+pub struct Vitals {
+    started: Ktime,
+    numbers: [AtomicU64; Vital::ALL.len()],
+    /// Losses and totals of the kernel half, by slot of [`agent_common::counter`].
+    kernel: [AtomicU64; agent_common::counter::SLOTS as usize],
+    beats: [AtomicU64; Part::ALL.len()],
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Vitals {
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            started: clock::now(),
+            numbers: std::array::from_fn(|_| AtomicU64::new(0)),
+            kernel: std::array::from_fn(|_| AtomicU64::new(0)),
+            beats: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    pub fn add(&self, vital: Vital, n: u64) {
+        self.numbers[vital as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, vital: Vital, value: u64) {
+        self.numbers[vital as usize].store(value, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn get(&self, vital: Vital) -> u64 {
+        self.numbers[vital as usize].load(Ordering::Relaxed)
+    }
+
+    /// What the kernel half counted so far in `slot`. Slots out of range are ignored.
+    pub fn set_kernel(&self, slot: u32, value: u64) {
+        if let Some(number) = self.kernel.get(slot as usize) {
+            number.store(value, Ordering::Relaxed);
+        }
+    }
+
+    #[must_use]
+    pub fn kernel(&self, slot: u32) -> u64 {
+        self.kernel.get(slot as usize).map_or(0, |it| it.load(Ordering::Relaxed))
+    }
+
+    /// Every loss by reason: the kernel half's and our own.
+    pub fn lost(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let kernel = agent_common::counter::TABLE
+            .iter()
+            .filter(|(slot, _, _)| *slot != agent_common::counter::EVENTS_SUBMITTED)
+            .map(|(slot, name, _)| (*name, self.kernel(*slot)));
+        let own = Vital::ALL.iter().filter_map(|vital| match vital.kind() {
+            Kind::Lost(reason) => Some((reason, self.get(*vital))),
+            Kind::Total(_) | Kind::Level(_) => None,
+        });
+        kernel.chain(own)
+    }
+
+    pub fn beat(&self, part: Part) {
+        self.beats[part as usize].store(clock::now().0, Ordering::Relaxed);
+    }
+
+    /// `None`: it has not begun.
+    #[must_use]
+    pub fn last_beat(&self, part: Part) -> Option<Ktime> {
+        match self.beats[part as usize].load(Ordering::Relaxed) {
+            0 => None,
+            ktime_ns => Some(Ktime(ktime_ns)),
+        }
+    }
+
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        clock::now().since(self.started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<String> = Vital::ALL.iter().map(|it| format!("{:?}", it.kind())).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), Vital::ALL.len());
+    }
+
+    #[test]
+    fn every_loss_has_its_own_reason() {
+        let vitals = Vitals::new();
+        vitals.add(Vital::SpansQueueFull, 3);
+        vitals.set_kernel(agent_common::counter::HTTP_RING_FULL, 5);
+        let lost: Vec<_> = vitals.lost().filter(|(_, n)| *n != 0).collect();
+        assert_eq!(lost, [("http_ring_full", 5), ("export_queue_full", 3)]);
+    }
+
+    #[test]
+    fn a_part_that_never_ran_has_no_beat() {
+        let vitals = Vitals::new();
+        assert_eq!(vitals.last_beat(Part::Query), None);
+        vitals.beat(Part::Query);
+        assert!(vitals.last_beat(Part::Query).is_some());
+    }
+}
