@@ -18,6 +18,16 @@ pub mod point {
     pub const COUNT: usize = 12;
 }
 
+/// Classes of price: what a program does decides what a hit costs. The cookie of `calibrate`.
+pub mod price {
+    /// The trap and a look-up.
+    pub const TRAP: u64 = 0;
+    /// Reads some fields and keeps a request.
+    pub const BEGIN: u64 = 1;
+    /// Makes a record of it and removes it.
+    pub const END: u64 = 2;
+}
+
 wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
     pub struct GoProcess: 184 bytes {

@@ -38,7 +38,7 @@ wire! {
     /// A request, seen by its server or by its client. `header.ktime_ns` is its end.
     ///
     /// Addresses and ports as in [`super::sock::State`]; all zero when the connection has no identity.
-    pub struct Call: 272 bytes {
+    pub struct Call: 288 bytes {
         pub header: Header,
         pub began_ktime_ns: u64,
         /// Random bytes, made where a trace begins and handed on from begin to begin.
@@ -65,6 +65,11 @@ wire! {
         /// A server's is the request URI, query included; a client's is `URL.Path`.
         pub path: [u8; PATH_BYTES],
         pub host: [u8; HOST_BYTES],
+        /// Of use to the kernel half only: address of the connection object of the last attempt.
+        pub conn_object: u64,
+        /// As above: whether an attempt reached an HTTP/1 connection.
+        pub reached_connection: u8,
+        pub reserved: [u8; 7],
     }
 }
 

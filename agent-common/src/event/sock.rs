@@ -59,7 +59,10 @@ wire! {
         pub role: u8,
         pub owner: u8,
         pub flags: u8,
-        pub reserved: [u8; 9],
+        pub reserved: u8,
+        /// `sk_err` at -> CLOSE, an errno: 0 for an orderly end.
+        pub close_error: u16,
+        pub reserved_end: [u8; 6],
     }
 }
 
@@ -139,6 +142,7 @@ mod tests {
             ("role", offset_of!(State, role), 92),
             ("owner", offset_of!(State, owner), 93),
             ("flags", offset_of!(State, flags), 94),
+            ("close_error", offset_of!(State, close_error), 96),
         ];
         let figures = [
             ("sent_bytes", offset_of!(Figures, sent_bytes), 0),

@@ -1,0 +1,70 @@
+//! The only code that touches the ring buffer and the counters.
+
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr,
+};
+
+use agent_common::{
+    counter,
+    event::{Header, Record},
+};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_output};
+
+use crate::{
+    gate::Task,
+    maps::{COUNTERS, EVENTS},
+};
+
+/// The user half drains by the clock: waking it up is dearer than all the rest of an event.
+const NO_WAKEUP: u64 = 1;
+
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Reserves, fills and submits one record.
+///
+/// `fill` returns a whole record rather than an `Option`: once a slot is reserved there is no path
+/// on which the verifier could see it leak.
+#[inline(always)]
+pub(crate) fn event<T: Record>(task: Task, fill: impl FnOnce(Header) -> T) {
+    let Some(mut slot) = EVENTS.reserve::<T>(0) else {
+        return add(T::LOST);
+    };
+    slot.write(fill(header::<T>(task)));
+    slot.submit(NO_WAKEUP);
+    add(counter::EVENTS_SUBMITTED);
+}
+
+/// Submits a record that lies in a map already, without a copy on the stack.
+#[inline(always)]
+pub(crate) fn copy<T: Record>(record: *mut T) {
+    let map = ptr::from_ref(&EVENTS).cast_mut().cast::<c_void>();
+    // SAFETY: `record` is a whole record in a map value, and `EVENTS` is a ring buffer.
+    let refused = unsafe { bpf_ringbuf_output(map, record.cast(), size_of::<T>() as u64, NO_WAKEUP) };
+    add(if refused == 0 { counter::EVENTS_SUBMITTED } else { T::LOST });
+}
+
+#[inline(always)]
+pub(crate) fn header<T: Record>(task: Task) -> Header {
+    let Task { tgid, tid } = task;
+    Header { ktime_ns: now(), tgid, tid, kind: T::KIND, reserved: 0 }
+}
+
+#[inline(always)]
+pub(crate) fn add(index: u32) {
+    if let Some(slot) = COUNTERS.get_ptr_mut(index) {
+        // Per CPU is not enough: a uprobe program can be preempted by another on the same CPU.
+        atomic_add(slot, 1);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn atomic_add(slot: *mut u64, n: u64) {
+    // SAFETY: the caller's slot lies in a map value, aligned, and all writers use this function.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(slot, n) };
+}

@@ -1,0 +1,188 @@
+//! Every map and every load-time constant, with its bound, who writes it and who removes from it.
+
+use core::{ffi::c_void, ptr};
+
+use agent_common::{
+    counter,
+    event::{http, sock},
+    layout::{FileLayout, GoProcess, KernelLayout},
+    limits,
+};
+use aya_ebpf::{
+    Global,
+    helpers::generated::bpf_sk_storage_get,
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+
+/// Kernel -> user.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
+
+/// Slots are named in `agent_common::counter`.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::SLOTS, 0);
+
+/// tgid -> what to know of a watched process. The user half writes and removes; `hits` is ours.
+#[map]
+pub(crate) static WATCHED: HashMap<u32, GoProcess> = HashMap::with_max_entries(limits::WATCHED_PROCESSES, 0);
+
+/// A goroutine of a process: goids are never used again, so a late entry cannot mislead.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct CallKey {
+    pub(crate) tgid: u64,
+    pub(crate) goid: u64,
+}
+
+/// Server requests under way. Removed at their end; an LRU for those that never end.
+#[map]
+pub(crate) static SERVED: LruHashMap<CallKey, http::Call> =
+    LruHashMap::with_max_entries(limits::OPEN_CALLS, 0);
+
+/// Client calls under way, as [`SERVED`].
+#[map]
+pub(crate) static SENT: LruHashMap<CallKey, http::Call> = LruHashMap::with_max_entries(limits::OPEN_CALLS, 0);
+
+/// A connection object (`*http.conn`, `*http.persistConn`) of a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct ConnKey {
+    pub(crate) tgid: u64,
+    pub(crate) object: u64,
+}
+
+/// The socket behind a connection object.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Conn {
+    /// Address of the kernel's `struct sock`.
+    pub(crate) sk: u64,
+    pub(crate) local: [u8; 16],
+    pub(crate) remote: [u8; 16],
+    pub(crate) local_port: u16,
+    pub(crate) remote_port: u16,
+    /// Only for loopback addresses, which mean something else in each namespace; else 0.
+    pub(crate) netns: u32,
+}
+
+/// Removed where the connection ends: heap addresses are used again within milliseconds.
+#[map]
+pub(crate) static CONNS: LruHashMap<ConnKey, Conn> =
+    LruHashMap::with_max_entries(limits::HTTP_CONNECTIONS, 0);
+
+/// A TCP connection as its client sees it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct JoinKey {
+    pub(crate) client: [u8; 16],
+    pub(crate) server: [u8; 16],
+    pub(crate) client_port: u16,
+    pub(crate) server_port: u16,
+    pub(crate) netns: u32,
+}
+
+/// The newest client call on a connection. A Go client never pipelines, so there is only one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Context {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: [u8; 8],
+    /// `write_seq` before the call was sent.
+    pub(crate) seq: u32,
+    pub(crate) reserved: u32,
+}
+
+/// Written by the client's end, read by the server's. An LRU; checked by sequence number when read.
+#[map]
+pub(crate) static CONTEXTS: LruHashMap<JoinKey, Context> =
+    LruHashMap::with_max_entries(limits::HTTP_CONNECTIONS, 0);
+
+/// (remote address, local port, what) -> how many. An LRU.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct PeerKey {
+    pub(crate) remote: [u8; 16],
+    pub(crate) local_port: u16,
+    pub(crate) what: u16,
+}
+
+#[map]
+pub(crate) static PEERS: LruHashMap<PeerKey, u64> = LruHashMap::with_max_entries(limits::PACKET_PEERS, 0);
+
+/// Socket storage. aya-ebpf has a type for it, but with fixed flags and for socket-address programs
+/// only; tracepoints need their own call, and a listener's entry must be cloned into its children.
+#[repr(C)]
+pub(crate) struct SockStorage<T: 'static> {
+    r#type: *const [i32; 24],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    /// `BPF_F_NO_PREALLOC | BPF_F_CLONE`.
+    map_flags: *const [i32; 0x201],
+}
+
+// SAFETY: the pointers are null and only their types matter, as BTF, to the loader.
+unsafe impl<T> Sync for SockStorage<T> {}
+
+impl<T> SockStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+
+    /// The entry of `sk`; null when there is none.
+    #[inline(always)]
+    pub(crate) fn get(&self, sk: *mut c_void) -> *mut T {
+        self.call(sk, ptr::null_mut(), 0)
+    }
+
+    /// The entry of `sk`, made of `initial` if there was none; null when the kernel has no memory.
+    #[inline(always)]
+    pub(crate) fn get_or_insert(&self, sk: *mut c_void, initial: &mut T) -> *mut T {
+        const CREATE: u64 = 1;
+        self.call(sk, ptr::from_mut(initial), CREATE)
+    }
+
+    #[inline(always)]
+    fn call(&self, sk: *mut c_void, initial: *mut T, flags: u64) -> *mut T {
+        let map = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: `self` is a map, and the verifier proves `sk` to be a socket.
+        unsafe { bpf_sk_storage_get(map, sk, initial.cast(), flags) }.cast()
+    }
+}
+
+/// socket -> what is known of it. No bound to choose: the kernel frees an entry with its socket.
+#[unsafe(link_section = ".maps")]
+#[unsafe(export_name = "SOCKS")]
+pub(crate) static SOCKS: SockStorage<sock::State> = SockStorage::new();
+
+// SAFETY: zero is a value of every record.
+const NO_KERNEL_LAYOUT: KernelLayout = unsafe { core::mem::zeroed() };
+// SAFETY: as above.
+const NO_FILE_LAYOUT: FileLayout = unsafe { core::mem::zeroed() };
+
+/// Set by the loader from the kernel's BTF.
+#[unsafe(no_mangle)]
+pub(crate) static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(NO_KERNEL_LAYOUT);
+
+/// Set by the loader from the kernel's BTF.
+#[unsafe(no_mangle)]
+pub(crate) static FILE_LAYOUT: Global<FileLayout> = Global::new(NO_FILE_LAYOUT);
+
+/// An offset of [`KERNEL_LAYOUT`] or [`FILE_LAYOUT`], without copying the others.
+macro_rules! offset {
+    ($global:ident . $field:ident) => {{
+        let layout = core::ptr::from_ref(&$crate::maps::$global).cast::<offset!(@type $global)>();
+        // SAFETY: `Global` is transparent; volatile, because the loader overwrites what is compiled in.
+        unsafe { core::ptr::read_volatile(&raw const (*layout).$field) as usize }
+    }};
+    (@type KERNEL_LAYOUT) => { agent_common::layout::KernelLayout };
+    (@type FILE_LAYOUT) => { agent_common::layout::FileLayout };
+}
+pub(crate) use offset;

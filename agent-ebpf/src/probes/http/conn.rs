@@ -1,0 +1,215 @@
+//! Which TCP connection a request is on, and the context that crosses it.
+//!
+//! The way: net.Conn interface -> (*tls.Conn ->) *net.TCPConn -> netFD.pfd.Sysfd -> the kernel's file
+//! table -> socket -> sock. It is walked once for each connection object and kept; each request then
+//! costs one look-up and one read. A conn of another type has no identity: never a guess.
+
+use agent_common::{
+    counter,
+    event::http::{Call, joined_by},
+    layout::GoProcess,
+};
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+
+use crate::{
+    emit,
+    gate::Task,
+    maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, offset},
+    probes::sock::mapped,
+    read,
+};
+
+/// Further than this a request cannot reach into its connection: the context is another's.
+const MAX_REQUEST_BYTES: u32 = 1 << 24;
+
+/// Which sequence number of the socket marks a request.
+#[derive(Clone, Copy)]
+pub(super) enum Position {
+    /// What the client will send next.
+    Written,
+    /// What the server's application has read.
+    Consumed,
+}
+
+/// The socket of the connection `object`, whose net.Conn is at the address `interface`.
+#[inline(always)]
+pub(super) fn identify(
+    task: Task,
+    process: &GoProcess,
+    object: u64,
+    interface: u64,
+) -> Option<&'static Conn> {
+    let key = ConnKey { tgid: u64::from(task.tgid), object };
+    if let Some(kept) = kept(key)
+        && still(kept)
+    {
+        return Some(kept);
+    }
+    match walk(process, interface) {
+        Some(found) if CONNS.insert(key, found, 0).is_ok() => kept(key),
+        _ => {
+            emit::add(counter::HTTP_NO_IDENTITY);
+            None
+        }
+    }
+}
+
+#[inline(always)]
+fn kept(key: ConnKey) -> Option<&'static Conn> {
+    // SAFETY: the entry stays readable while the program runs.
+    CONNS.get_ptr(key).map(|kept| unsafe { &*kept })
+}
+
+/// The connection ended: its object's address will be used again.
+#[inline(always)]
+pub(super) fn forget(task: Task, object: u64) {
+    // Most connections end without ever having carried a request of ours.
+    let _ = CONNS.remove(ConnKey { tgid: u64::from(task.tgid), object });
+}
+
+/// Whether the kept `struct sock` is still this connection's: the kernel uses addresses again, too.
+#[inline(always)]
+fn still(conn: &Conn) -> bool {
+    ports(conn.sk) == Some((conn.local_port, conn.remote_port))
+}
+
+#[inline(always)]
+fn ports(sk: u64) -> Option<(u16, u16)> {
+    let local: u16 = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_num) as u64)?;
+    let remote: u16 = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_dport) as u64)?;
+    Some((local, u16::from_be(remote)))
+}
+
+#[inline(always)]
+fn walk(process: &GoProcess, interface: u64) -> Option<Conn> {
+    if process.tcp_conn_itab == 0 {
+        return None;
+    }
+    let [mut itab, mut data] = read::user::<[u64; 2]>(interface)?;
+    if is_tls(process, itab) {
+        [itab, data] = read::user::<[u64; 2]>(data + u64::from(process.tls_conn_conn))?;
+    }
+    if itab != process.tcp_conn_itab {
+        return None;
+    }
+    let net_fd: u64 = read::user(data + u64::from(process.tcp_conn_fd))?;
+    let fd: i64 = read::user(net_fd + u64::from(process.net_fd_sysfd))?;
+    socket(u64::try_from(fd).ok()?)
+}
+
+#[inline(always)]
+fn is_tls(process: &GoProcess, itab: u64) -> bool {
+    let [a, b, c, d] = process.tls_conn_itabs;
+    itab != 0 && (itab == a || itab == b || itab == c || itab == d)
+}
+
+/// The TCP socket behind a file descriptor of the current process.
+#[inline(always)]
+fn socket(fd: u64) -> Option<Conn> {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = read::kernel(task + offset!(FILE_LAYOUT.task_files) as u64)?;
+    let table: u64 = read::kernel(files + offset!(FILE_LAYOUT.files_fdt) as u64)?;
+    let max: u32 = read::kernel(table + offset!(FILE_LAYOUT.fdtable_max_fds) as u64)?;
+    if u64::from(max) <= fd {
+        return None;
+    }
+    let array: u64 = read::kernel(table + offset!(FILE_LAYOUT.fdtable_fd) as u64)?;
+    let file: u64 = read::kernel(array + fd * 8)?;
+    let socket: u64 = read::kernel(file + offset!(FILE_LAYOUT.file_private_data) as u64)?;
+    // Only a socket points back to its file.
+    if read::kernel::<u64>(socket + offset!(KERNEL_LAYOUT.socket_file) as u64)? != file {
+        return None;
+    }
+    let sk: u64 = read::kernel(socket + offset!(KERNEL_LAYOUT.socket_sk) as u64)?;
+    let (local_port, remote_port) = ports(sk)?;
+    let (local, remote) = addresses(sk)?;
+    let netns = if is_loopback(&local) { namespace(sk)? } else { 0 };
+    Some(Conn { sk, local, remote, local_port, remote_port, netns })
+}
+
+#[inline(always)]
+fn addresses(sk: u64) -> Option<([u8; 16], [u8; 16])> {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    match read::kernel::<u16>(sk + offset!(KERNEL_LAYOUT.sock_family) as u64)? {
+        AF_INET => Some((
+            mapped(read::kernel(sk + offset!(KERNEL_LAYOUT.sock_rcv_saddr) as u64)?),
+            mapped(read::kernel(sk + offset!(KERNEL_LAYOUT.sock_daddr) as u64)?),
+        )),
+        AF_INET6 => Some((
+            read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64)?,
+            read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64)?,
+        )),
+        _ => None,
+    }
+}
+
+/// 127.0.0.0/8, mapped, or ::1.
+#[inline(always)]
+fn is_loopback(address: &[u8; 16]) -> bool {
+    let high = u64::from_ne_bytes([
+        address[0], address[1], address[2], address[3], address[4], address[5], address[6], address[7],
+    ]);
+    let mapped = address[10] == 0xff && address[12] == 127;
+    high == 0 && (mapped || (address[10] == 0 && address[12] == 0 && address[15] == 1))
+}
+
+#[inline(always)]
+fn namespace(sk: u64) -> Option<u32> {
+    let net: u64 = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_net) as u64)?;
+    read::kernel(net + offset!(KERNEL_LAYOUT.net_inum) as u64)
+}
+
+/// Writes the connection and the request's place in it into the record.
+#[inline(always)]
+pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
+    call.local = conn.local;
+    call.remote = conn.remote;
+    call.local_port = conn.local_port;
+    call.remote_port = conn.remote_port;
+    let field = match position {
+        Position::Written => offset!(KERNEL_LAYOUT.tcp_write_seq),
+        Position::Consumed => offset!(KERNEL_LAYOUT.tcp_copied_seq),
+    };
+    call.seq = read::kernel(conn.sk + field as u64).unwrap_or(0);
+}
+
+/// The client's end: leaves the context where the server's end finds it.
+#[inline(always)]
+pub(super) fn publish(call: &Call, conn: &Conn) {
+    let key = JoinKey {
+        client: conn.local,
+        server: conn.remote,
+        client_port: conn.local_port,
+        server_port: conn.remote_port,
+        netns: conn.netns,
+    };
+    let context = Context { trace_id: call.trace_id, span_id: call.span_id, seq: call.seq, reserved: 0 };
+    if CONTEXTS.insert(key, context, 0).is_err() {
+        emit::add(counter::HTTP_NOT_KEPT);
+    }
+}
+
+/// The server's end: the client call that wrote just before what was read is the parent.
+#[inline(always)]
+pub(super) fn inherit(call: &mut Call, conn: &Conn) {
+    let key = JoinKey {
+        client: conn.remote,
+        server: conn.local,
+        client_port: conn.remote_port,
+        server_port: conn.local_port,
+        netns: conn.netns,
+    };
+    // SAFETY: the value is copied at once.
+    let Some(context) = (unsafe { CONTEXTS.get(key) }) else {
+        return;
+    };
+    let context = *context;
+    let distance = call.seq.wrapping_sub(context.seq);
+    if 0 < distance && distance <= MAX_REQUEST_BYTES {
+        call.trace_id = context.trace_id;
+        call.parent_span_id = context.span_id;
+        call.joined_by = joined_by::CONNECTION;
+    }
+}

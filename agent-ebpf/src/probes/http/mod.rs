@@ -1,0 +1,93 @@
+//! HTTP/1 requests of Go programs.
+//!
+//! Probes sit where the kernel emulates the instruction: at `push rbp`, where all argument registers
+//! of Go's ABI are intact, or at the first jump after a call, where its results still are. A request
+//! is kept by (process, goid) from its begin to its end; then it is one record.
+//!
+//! The context of a trace is handed on here, from begin to begin, as a header would: a client call
+//! inherits from its goroutine's server request, a server request from the client call on the other
+//! end of its connection. So nothing is held back in user space until a trace is complete.
+
+mod client;
+mod conn;
+mod server;
+
+use core::ptr;
+
+use agent_common::{counter, event::http::Call, layout::GoProcess};
+use aya_ebpf::{
+    Global, bindings::pt_regs, helpers::bpf_get_prandom_u32, maps::LruHashMap, programs::ProbeContext,
+};
+
+use crate::{emit, gate::Task, maps::CallKey, read};
+
+#[inline(always)]
+fn regs(ctx: &ProbeContext) -> &pt_regs {
+    // SAFETY: the context of a uprobe is a `pt_regs`.
+    unsafe { &*ctx.regs }
+}
+
+/// The running goroutine, or that which started it: Go keeps `g` in r14.
+#[inline(always)]
+fn goroutine(ctx: &ProbeContext, offset: u16) -> Option<u64> {
+    read::user(regs(ctx).r14 as u64 + u64::from(offset))
+}
+
+#[inline(always)]
+fn key(ctx: &ProbeContext, task: Task, process: &GoProcess) -> Option<CallKey> {
+    let goid = goroutine(ctx, process.g_goid)?;
+    Some(CallKey { tgid: u64::from(task.tgid), goid })
+}
+
+/// A request is built where it is kept: with its copy on the stack there would be no room left.
+// SAFETY: zero is a value of every record.
+static BLANK: Global<Call> = Global::new(unsafe { core::mem::zeroed() });
+
+/// Keeps a request that begins now, with a span id and no trace. It replaces what the key had.
+#[inline(always)]
+pub(super) fn begin(map: &LruHashMap<CallKey, Call>, key: CallKey, side: u8) -> Option<&'static mut Call> {
+    let blank = ptr::from_ref(&BLANK).cast::<Call>();
+    // SAFETY: `Global` is transparent.
+    let kept = match map.insert(key, unsafe { &*blank }, 0) {
+        Ok(()) => map.get_ptr_mut(key),
+        Err(_) => None,
+    };
+    let Some(kept) = kept else {
+        emit::add(counter::HTTP_NOT_KEPT);
+        return None;
+    };
+    // SAFETY: the entry stays valid while the program runs, and only this goroutine looks it up.
+    let call = unsafe { &mut *kept };
+    call.began_ktime_ns = emit::now();
+    call.goid = key.goid;
+    call.side = side;
+    call.span_id = random();
+    Some(call)
+}
+
+/// Eight random bytes, never all zero: OpenTelemetry's "no id".
+#[inline(always)]
+fn random() -> [u8; 8] {
+    // SAFETY: the helper has no preconditions.
+    let (high, low) = unsafe { (bpf_get_prandom_u32(), bpf_get_prandom_u32()) };
+    (u64::from(high) << 32 | u64::from(low) | 1).to_ne_bytes()
+}
+
+/// Begins a trace.
+#[inline(always)]
+fn root(call: &mut Call) {
+    let (first, last) = (random(), random());
+    call.trace_id[..8].copy_from_slice(&first);
+    call.trace_id[8..].copy_from_slice(&last);
+}
+
+/// Turns the kept request into a record. The caller removes it.
+#[inline(always)]
+fn finish(call: *mut Call, task: Task, end: u8, status: u16) {
+    // SAFETY: the entry stays valid while the program runs.
+    let kept = unsafe { &mut *call };
+    kept.header = emit::header::<Call>(task);
+    kept.end = end;
+    kept.status = status;
+    emit::copy(call);
+}

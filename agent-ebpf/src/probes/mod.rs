@@ -1,0 +1,8 @@
+//! One file per family of programs. Order in a program: gate, read, filter, emit.
+
+mod calibrate;
+mod http;
+mod packet;
+mod proc;
+mod seed;
+mod sock;

@@ -1,0 +1,42 @@
+//! Owners of sockets that are older than the agent: a walk over all open files, once at start and
+//! again now and then. Whoever is known better already stays.
+
+use core::ffi::c_void;
+
+use agent_common::event::sock::owner;
+use aya_ebpf::{bindings::file, helpers::generated::bpf_sock_from_file};
+
+use super::sock::{IterMeta, adopt};
+use crate::{
+    maps::{SOCKS, offset},
+    read,
+};
+
+/// `struct bpf_iter__task_file`.
+#[repr(C)]
+pub(crate) struct IterTaskFile {
+    meta: *mut IterMeta,
+    task: *mut c_void,
+    fd: u32,
+    file: *mut file,
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn seed(ctx: *mut IterTaskFile) -> i32 {
+    // SAFETY: the kernel hands a valid context; both pointers are null at the end of the walk.
+    let (task, file) = unsafe { ((*ctx).task, (*ctx).file) };
+    if task.is_null() || file.is_null() {
+        return 0;
+    }
+    // SAFETY: the verifier knows `file` by its type.
+    let socket: *const c_void = unsafe { bpf_sock_from_file(file) }.cast_const().cast();
+    if socket.is_null() {
+        return 0;
+    }
+    let sk: *mut c_void = read::field(socket, offset!(KERNEL_LAYOUT.socket_sk));
+    if !sk.is_null() && SOCKS.get(sk).is_null() {
+        adopt(sk, read::field(task, offset!(FILE_LAYOUT.task_tgid)), owner::HOLDER);
+    }
+    0
+}

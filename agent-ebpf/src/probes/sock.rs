@@ -1,0 +1,321 @@
+//! TCP accounted by socket: tracepoints keep [`State`] in socket storage, the dump reads it.
+//!
+//! `current` is the owner only where a process itself acts: connect(), listen(), recv(). In the
+//! handshake's last step it is whoever the softirq interrupted, often the other side's process.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    Wire as _, counter,
+    event::sock::{Closed, ConnectFailed, Figures, Row, State, flag, owner, role},
+};
+use aya_ebpf::{
+    bindings::seq_file,
+    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+
+use crate::{
+    emit, gate,
+    maps::{SOCKS, offset},
+    read,
+};
+
+// include/net/tcp_states.h; part of the kernel's ABI by way of TCP_INFO.
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_SENT: i32 = 2;
+const TCP_SYN_RECV: i32 = 3;
+const TCP_CLOSE: i32 = 7;
+const TCP_LISTEN: i32 = 10;
+const TCP_NEW_SYN_RECV: i32 = 12;
+
+const AF_INET: u16 = 2;
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn sock_state(ctx: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = ctx.arg(0);
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    match (old, new) {
+        (_, TCP_SYN_SENT) => opened(sk, role::CLIENT),
+        (_, TCP_LISTEN) => opened(sk, role::LISTENER),
+        (_, TCP_ESTABLISHED) => established(sk, old),
+        (TCP_SYN_SENT, TCP_CLOSE) => connect_failed(sk),
+        (_, TCP_CLOSE) => note_error(sk),
+        _ => {}
+    }
+    0
+}
+
+/// connect() or listen(): the current process is the owner.
+#[inline(always)]
+fn opened(sk: *mut c_void, role: u8) {
+    if tcp_sock(sk).is_null() {
+        return;
+    }
+    let mut state = State::zeroed();
+    let kept = SOCKS.get_or_insert(sk, &mut state);
+    if kept.is_null() {
+        return emit::add(counter::SOCK_NO_STORAGE);
+    }
+    state.opened_ktime_ns = emit::now();
+    state.tgid = gate::current().tgid;
+    state.role = role;
+    state.owner = owner::OPENER;
+    address(sk, &mut state);
+    place(sk, &mut state);
+    // A socket may connect again after a failure, so the whole entry is new.
+    //
+    // SAFETY: not null, and the storage lives as long as the socket.
+    unsafe { *kept = state };
+}
+
+/// The tuple is whole here and nowhere else: before, the local port is not chosen; after, it is gone.
+#[inline(always)]
+fn established(sk: *mut c_void, old: i32) {
+    let tcp = tcp_sock(sk);
+    if tcp.is_null() {
+        return;
+    }
+    let mut none = State::zeroed();
+    let kept = SOCKS.get_or_insert(sk, &mut none);
+    if kept.is_null() {
+        return emit::add(counter::SOCK_NO_STORAGE);
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    state.established_ktime_ns = emit::now();
+    if old == TCP_SYN_RECV {
+        // The entry is a clone of the listener's; only its owner is the child's, until somebody reads.
+        state.opened_ktime_ns = state.established_ktime_ns;
+        state.role = role::SERVER;
+        state.flags = 0;
+        state.base_sent_bytes = 0;
+        state.base_received_bytes = 0;
+    }
+    state.local_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_snd_una));
+    state.remote_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
+    address(sk, state);
+    place(sk, state);
+}
+
+#[inline(always)]
+fn connect_failed(sk: *mut c_void) {
+    let kept = SOCKS.get(sk);
+    if kept.is_null() {
+        return;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    if let Some(row) = row(sk, state) {
+        emit::event(gate::current(), |header| ConnectFailed { header, row });
+        state.flags |= flag::CLOSED;
+    }
+}
+
+/// sk_err is handed to the application, and cleared by that, before the socket is destroyed.
+#[inline(always)]
+fn note_error(sk: *mut c_void) {
+    let kept = SOCKS.get(sk);
+    if !kept.is_null() {
+        let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
+        // SAFETY: not null, and the storage lives as long as the socket.
+        unsafe { (*kept).close_error = error as u16 };
+    }
+}
+
+/// recv() that copied data: the current process is the reader, also of connections older than we.
+#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
+fn sock_reader(ctx: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = ctx.arg(0);
+    let kept = SOCKS.get(sk);
+    if kept.is_null() {
+        adopt(sk, gate::current().tgid, owner::READER);
+        return 0;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    if state.owner < owner::READER {
+        state.tgid = gate::current().tgid;
+        state.owner = owner::READER;
+    }
+    0
+}
+
+/// Begins to account for a socket that is older than the agent.
+#[inline(always)]
+pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
+    let tcp = tcp_sock(sk);
+    if tcp.is_null() {
+        return;
+    }
+    let mut state = State::zeroed();
+    let figures = figures(sk, tcp);
+    state.tgid = tgid;
+    state.owner = owner;
+    state.flags = flag::SEEDED;
+    if i32::from(figures.tcp_state) == TCP_LISTEN {
+        state.role = role::LISTENER;
+    }
+    state.base_sent_bytes = figures.sent_bytes;
+    state.base_received_bytes = figures.received_bytes;
+    address(sk, &mut state);
+    place(sk, &mut state);
+    if SOCKS.get_or_insert(sk, &mut state).is_null() {
+        emit::add(counter::SOCK_NO_STORAGE);
+    }
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn sock_closed(ctx: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = ctx.arg(0);
+    let kept = SOCKS.get(sk);
+    if kept.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    if !is_connection(state) {
+        return 0;
+    }
+    if let Some(row) = row(sk, state) {
+        emit::event(gate::current(), |header| Closed { header, row });
+        state.flags |= flag::CLOSED;
+    }
+    0
+}
+
+#[inline(always)]
+fn is_connection(state: &State) -> bool {
+    let was_established = state.established_ktime_ns != 0 || state.flags & flag::SEEDED != 0;
+    state.role != role::LISTENER && was_established && state.flags & flag::CLOSED == 0
+}
+
+#[repr(C)]
+pub(crate) struct IterMeta {
+    pub(crate) seq: *mut seq_file,
+    session_id: u64,
+    seq_num: u64,
+}
+
+/// `struct bpf_iter__bpf_sk_storage_map`.
+#[repr(C)]
+pub(crate) struct IterStorage {
+    meta: *mut IterMeta,
+    map: *mut c_void,
+    sk: *mut c_void,
+    value: *mut State,
+}
+
+/// aya-ebpf has no macro for iterators; the section's name is enough.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
+    // SAFETY: the kernel hands a valid context; both pointers are null at the end of the walk.
+    let (sk, value, meta) = unsafe { ((*ctx).sk, (*ctx).value, (*ctx).meta) };
+    if sk.is_null() || value.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and the iterator holds the socket.
+    let state = unsafe { &*value };
+    let Some(row) = row(sk, state) else {
+        return 0;
+    };
+    let tcp_state = i32::from(row.figures.tcp_state);
+    let listens = state.role == role::LISTENER && tcp_state == TCP_LISTEN;
+    let handshakes = tcp_state == TCP_SYN_RECV || tcp_state == TCP_NEW_SYN_RECV;
+    if listens || (is_connection(state) && !handshakes) {
+        // SAFETY: the context's `seq` is valid while the program runs; the length is the row's.
+        unsafe { bpf_seq_write((*meta).seq, (&raw const row).cast(), size_of::<Row>() as u32) };
+    }
+    0
+}
+
+#[inline(always)]
+fn row(sk: *mut c_void, state: &State) -> Option<Row> {
+    let tcp = tcp_sock(sk);
+    if tcp.is_null() {
+        return None;
+    }
+    // SAFETY: the verifier proves `sk` to be a socket.
+    let cookie = unsafe { bpf_get_socket_cookie(sk) };
+    Some(Row { cookie, state: *state, figures: figures(sk, tcp) })
+}
+
+/// Null when `sk` is no TCP socket.
+#[inline(always)]
+fn tcp_sock(sk: *mut c_void) -> *const c_void {
+    // SAFETY: the verifier proves `sk` to be a socket or null, and the helper tests the latter.
+    unsafe { bpf_skc_to_tcp_sock(sk) }.cast_const().cast()
+}
+
+#[inline(always)]
+fn figures(sk: *mut c_void, tcp: *const c_void) -> Figures {
+    let sent: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_sent));
+    let again: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_retrans));
+    let received: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_received));
+    let sk_flags: u64 = read::field(sk, offset!(KERNEL_LAYOUT.sock_flags));
+    let fin = (sk_flags >> (offset!(KERNEL_LAYOUT.sock_done_bit) & 63)) & 1;
+    let srtt_us: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_srtt_us));
+    let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
+    let soft_error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err_soft));
+    Figures {
+        sent_bytes: sent.wrapping_sub(again),
+        received_bytes: received.saturating_sub(fin),
+        segments_out: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_out)),
+        segments_in: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_in)),
+        retransmits: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans)),
+        srtt_us: srtt_us >> 3,
+        error: error as u16,
+        soft_error: soft_error as u16,
+        pending_retransmits: read::field(tcp, offset!(KERNEL_LAYOUT.icsk_retransmits)),
+        tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)),
+        reserved: 0,
+    }
+}
+
+/// Addresses and ports as they are now.
+#[inline(always)]
+fn address(sk: *mut c_void, state: &mut State) {
+    let family: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_family));
+    if family == AF_INET {
+        state.local = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_rcv_saddr)));
+        state.remote = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_daddr)));
+    } else {
+        let sk = sk as u64;
+        state.local = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64).unwrap_or([0; 16]);
+        state.remote = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64).unwrap_or([0; 16]);
+    }
+    state.local_port = read::field(sk, offset!(KERNEL_LAYOUT.sock_num));
+    let remote_port: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_dport));
+    state.remote_port = u16::from_be(remote_port);
+}
+
+/// `::ffff:a.b.c.d` of an address in network order.
+#[inline(always)]
+pub(crate) fn mapped(v4: u32) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[10] = 0xff;
+    address[11] = 0xff;
+    let [a, b, c, d] = v4.to_ne_bytes();
+    address[12] = a;
+    address[13] = b;
+    address[14] = c;
+    address[15] = d;
+    address
+}
+
+/// Network namespace and cgroup: known on both sides, even where the process is not.
+#[inline(always)]
+fn place(sk: *mut c_void, state: &mut State) {
+    let sk = sk as u64;
+    if let Some(net) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_net) as u64) {
+        state.netns = read::kernel(net + offset!(KERNEL_LAYOUT.net_inum) as u64).unwrap_or(0);
+    }
+    if let Some(cgroup) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_cgroup) as u64)
+        && let Some(node) = read::kernel::<u64>(cgroup + offset!(KERNEL_LAYOUT.cgroup_kn) as u64)
+    {
+        state.cgroup_id = read::kernel(node + offset!(KERNEL_LAYOUT.kernfs_node_id) as u64).unwrap_or(0);
+    }
+}

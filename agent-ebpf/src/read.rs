@@ -1,0 +1,67 @@
+//! Every read of foreign memory, each bounded, each failure counted.
+
+use core::ffi::c_void;
+
+use agent_common::counter;
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel, bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes,
+};
+
+use crate::emit;
+
+/// A value in the memory of the current process.
+#[inline(always)]
+pub(crate) fn user<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address itself.
+    match unsafe { bpf_probe_read_user(address as *const T) } {
+        Ok(value) => Some(value),
+        Err(_) => {
+            emit::add(counter::USER_READ_FAILED);
+            None
+        }
+    }
+}
+
+/// A Go string of the current process into `buffer`; returns how many bytes, at most `N`.
+#[inline(always)]
+pub(crate) fn go_string<const N: usize>(string: u64, buffer: &mut [u8; N]) -> u8 {
+    const { assert!(N <= u8::MAX as usize) };
+    let Some([data, len]) = user::<[u64; 2]>(string) else {
+        return 0;
+    };
+    let len = if len > N as u64 { N as u64 } else { len };
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: `len` is at most `N`, and the helper checks the address itself.
+    let failed =
+        unsafe { read_user_bytes(buffer.as_mut_ptr().cast::<c_void>(), len as u32, data as *const c_void) };
+    if failed != 0 {
+        emit::add(counter::USER_READ_FAILED);
+        return 0;
+    }
+    len as u8
+}
+
+/// A value in kernel memory, by an address that the verifier does not know.
+#[inline(always)]
+pub(crate) fn kernel<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address itself.
+    match unsafe { bpf_probe_read_kernel(address as *const T) } {
+        Ok(value) => Some(value),
+        Err(_) => {
+            emit::add(counter::KERNEL_READ_FAILED);
+            None
+        }
+    }
+}
+
+/// A field of a kernel struct that the verifier knows by type: a plain load, no helper.
+///
+/// `offset` comes from the kernel's BTF by way of a read-only map, so the verifier sees a constant.
+#[inline(always)]
+pub(crate) fn field<T: Copy>(object: *const c_void, offset: usize) -> T {
+    let field = object.cast::<u8>().wrapping_add(offset).cast::<T>();
+    // SAFETY: the verifier refuses an offset that is no field of this size; a fault reads as zero.
+    unsafe { field.read_volatile() }
+}

@@ -1,0 +1,155 @@
+//! Offsets of kernel struct fields, from the running kernel's own type information.
+
+use std::path::Path;
+
+use agent_common::layout::{FileLayout, KernelLayout};
+use btf_rs::{Btf, BtfType as _, Struct, Type};
+
+use super::KernelError;
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// All that the kernel half reads of foreign structs.
+pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
+    let path = Path::new(VMLINUX);
+    let btf = Btf::from_file(path)
+        .map_err(|source| KernelError::NoBtf { path: path.to_owned(), source: Box::new(source) })?;
+    let at = |path: &'static str| offset(&btf, path).ok_or(KernelError::NoField { path });
+    let kernel = KernelLayout {
+        sock_family: at("sock.__sk_common.skc_family")?,
+        sock_num: at("sock.__sk_common.skc_num")?,
+        sock_dport: at("sock.__sk_common.skc_dport")?,
+        sock_daddr: at("sock.__sk_common.skc_daddr")?,
+        sock_rcv_saddr: at("sock.__sk_common.skc_rcv_saddr")?,
+        sock_v6_daddr: at("sock.__sk_common.skc_v6_daddr")?,
+        sock_v6_rcv_saddr: at("sock.__sk_common.skc_v6_rcv_saddr")?,
+        sock_state: at("sock.__sk_common.skc_state")?,
+        sock_net: at("sock.__sk_common.skc_net")?,
+        sock_flags: at("sock.__sk_common.skc_flags")?,
+        sock_err: at("sock.sk_err")?,
+        sock_err_soft: at("sock.sk_err_soft")?,
+        sock_cgroup: at("sock.sk_cgrp_data")?,
+        sock_protocol: at("sock.sk_protocol")?,
+        net_inum: at("net.ns.inum")?,
+        cgroup_kn: at("cgroup.kn")?,
+        kernfs_node_id: at("kernfs_node.id")?,
+        icsk_retransmits: at("inet_connection_sock.icsk_retransmits")?,
+        tcp_bytes_sent: at("tcp_sock.bytes_sent")?,
+        tcp_bytes_retrans: at("tcp_sock.bytes_retrans")?,
+        tcp_bytes_received: at("tcp_sock.bytes_received")?,
+        tcp_segs_out: at("tcp_sock.segs_out")?,
+        tcp_segs_in: at("tcp_sock.segs_in")?,
+        tcp_total_retrans: at("tcp_sock.total_retrans")?,
+        tcp_srtt_us: at("tcp_sock.srtt_us")?,
+        tcp_snd_una: at("tcp_sock.snd_una")?,
+        tcp_rcv_nxt: at("tcp_sock.rcv_nxt")?,
+        tcp_write_seq: at("tcp_sock.write_seq")?,
+        tcp_copied_seq: at("tcp_sock.copied_seq")?,
+        sock_done_bit: enumerator(&btf, "sock_flags", "SOCK_DONE")
+            .ok_or(KernelError::NoField { path: "sock_flags.SOCK_DONE" })?,
+        socket_sk: at("socket.sk")?,
+        socket_file: at("socket.file")?,
+    };
+    let file = FileLayout {
+        task_files: at("task_struct.files")?,
+        files_fdt: at("files_struct.fdt")?,
+        fdtable_fd: at("fdtable.fd")?,
+        fdtable_max_fds: at("fdtable.max_fds")?,
+        file_private_data: at("file.private_data")?,
+        task_tgid: at("task_struct.tgid")?,
+    };
+    Ok((kernel, file))
+}
+
+/// Bytes from the start of the struct that `path` begins with to the field that it ends with.
+fn offset(btf: &Btf, path: &str) -> Option<u32> {
+    let mut names = path.split('.');
+    let outer = names.next()?;
+    let mut structure = btf.resolve_types_by_name(outer).ok()?.into_iter().find_map(structure)?;
+    let mut bits = 0;
+    let mut names = names.peekable();
+    while let Some(name) = names.next() {
+        let (at, member) = member(btf, &structure, name)?;
+        bits += at;
+        if names.peek().is_some() {
+            structure = self::structure(plain(btf, member)?)?;
+        }
+    }
+    (bits % 8 == 0).then_some(bits / 8)
+}
+
+/// The field `name` and its place in bits; unnamed structs and unions are looked through.
+fn member(btf: &Btf, outer: &Struct, name: &str) -> Option<(u32, Type)> {
+    for member in &outer.members {
+        let own = btf.resolve_name(member).unwrap_or_default();
+        let inner = btf.resolve_chained_type(member).ok()?;
+        if own == name {
+            return Some((member.bit_offset(), inner));
+        }
+        if own.is_empty()
+            && let Some(unnamed) = structure(inner)
+            && let Some((at, found)) = self::member(btf, &unnamed, name)
+        {
+            return Some((member.bit_offset() + at, found));
+        }
+    }
+    None
+}
+
+fn structure(found: Type) -> Option<Struct> {
+    match found {
+        Type::Struct(it) | Type::Union(it) => Some(it),
+        _ => None,
+    }
+}
+
+/// Without typedefs and qualifiers.
+fn plain(btf: &Btf, mut found: Type) -> Option<Type> {
+    const MAX_DEPTH: usize = 16;
+    for _ in 0..MAX_DEPTH {
+        found = match &found {
+            Type::Typedef(it) => btf.resolve_chained_type(it).ok()?,
+            Type::Const(it) => btf.resolve_chained_type(it).ok()?,
+            Type::Volatile(it) => btf.resolve_chained_type(it).ok()?,
+            _ => return Some(found),
+        };
+    }
+    None
+}
+
+fn enumerator(btf: &Btf, name: &str, member: &str) -> Option<u32> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| {
+        let Type::Enum(found) = found else {
+            return None;
+        };
+        let mut members = found.members.iter();
+        let is_it = |it: &&btf_rs::EnumMember| btf.resolve_name(*it).is_ok_and(|own| own == member);
+        members.find(is_it).map(btf_rs::EnumMember::val)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_every_field() {
+        if !Path::new(VMLINUX).exists() {
+            return;
+        }
+        let (kernel, file) = layouts().unwrap();
+        // include/net/sock.h: the addresses are the first fields, by a comment that demands it.
+        assert_eq!((kernel.sock_daddr, kernel.sock_rcv_saddr), (0, 4));
+        assert_eq!((kernel.sock_dport, kernel.sock_num, kernel.sock_family), (12, 14, 16));
+        assert_eq!(kernel.sock_done_bit, 1);
+        assert_eq!(file.fdtable_max_fds, 0);
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_not_found() {
+        if let Ok(btf) = Btf::from_file(VMLINUX) {
+            assert_eq!(offset(&btf, "sock.no_such_field"), None);
+            assert_eq!(offset(&btf, "no_such_struct.field"), None);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a hit costs here: the class of each program is run on a function of the agent itself.
+
+use std::{arch::global_asm, env, fs, path::Path};
+
+use aya::Ebpf;
+use object::{Object as _, ObjectSegment as _};
+
+use super::{KernelError, Price, uprobes};
+use agent_common::names;
+
+// `push rbp` is what the probes of Go functions sit on, too.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl taskscope_calibrate",
+    "taskscope_calibrate:",
+    "push rbp",
+    "pop rbp",
+    "ret",
+);
+
+unsafe extern "C" {
+    fn taskscope_calibrate();
+}
+
+/// Nanoseconds of CPU time that a hit costs the thread that is hit, on this machine, at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prices {
+    trap_ns: u64,
+    begin_ns: u64,
+    end_ns: u64,
+}
+
+impl Prices {
+    #[must_use]
+    pub fn of(&self, price: Price) -> u64 {
+        match price {
+            Price::Trap => self.trap_ns,
+            Price::Begin => self.begin_ns,
+            Price::End => self.end_ns,
+        }
+    }
+}
+
+/// Takes a few milliseconds.
+pub(super) fn prices(ebpf: &mut Ebpf) -> Result<Prices, KernelError> {
+    let exe = env::current_exe()
+        .map_err(|source| KernelError::Iterator { what: "the agent's own executable", source })?;
+    let offset = file_offset(&exe)
+        .ok_or(KernelError::Missing { what: "function", name: "taskscope_calibrate" })?;
+    let plain = cost_ns();
+    let mut cost = |price: Price| -> Result<u64, KernelError> {
+        let cookie = Some(price.cookie());
+        let link = uprobes::attach_one(ebpf, names::PROG_CALIBRATE, &exe, offset, cookie)?;
+        let with = cost_ns();
+        drop(link);
+        Ok(with.saturating_sub(plain))
+    };
+    Ok(Prices {
+        trap_ns: cost(Price::Trap)?,
+        begin_ns: cost(Price::Begin)?,
+        end_ns: cost(Price::End)?,
+    })
+}
+
+/// CPU time of one call: the smallest of several rounds, because others disturb only upwards.
+fn cost_ns() -> u64 {
+    const ROUNDS: usize = 7;
+    const CALLS: u64 = 200;
+    (0..ROUNDS)
+        .map(|_| {
+            let before = crate::clock::thread_cpu_time();
+            for _ in 0..CALLS {
+                // SAFETY: the function touches nothing but its own stack slot.
+                unsafe { taskscope_calibrate() };
+            }
+            let spent = crate::clock::thread_cpu_time().saturating_sub(before);
+            u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX) / CALLS
+        })
+        .min()
+        .unwrap_or(0)
+}
+
+/// Where the function lies in the file: its address, less where the file is mapped.
+fn file_offset(exe: &Path) -> Option<u64> {
+    let address = (taskscope_calibrate as *const ()).expose_provenance() as u64;
+    let data = fs::read(exe).ok()?;
+    let file = object::File::parse(&*data).ok()?;
+    let maps = procfs::process::Process::myself().ok()?.maps().ok()?;
+    let map = maps.0.iter().find(|map| map.address.0 <= address && address < map.address.1)?;
+    let offset = address - map.address.0 + map.offset;
+    let is_code = file.segments().any(|segment| {
+        let (start, size) = segment.file_range();
+        (start..start.saturating_add(size)).contains(&offset)
+    });
+    is_code.then_some(offset)
+}

@@ -1,0 +1,63 @@
+//! What can go wrong with the kernel, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// Without this nothing of the kernel half works.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    #[error("this binary was built without its kernel half; run `cargo xtask build`")]
+    BuiltWithout,
+    #[error("cannot read the kernel's types from {path}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
+    NoBtf { path: PathBuf, source: Box<btf_rs::Error> },
+    #[error("the kernel's types have no `{path}`; please report this kernel")]
+    NoField { path: &'static str },
+    #[error("cannot load the kernel half: it needs root, or CAP_BPF and CAP_PERFMON; see `taskscope doctor`")]
+    Load { source: Box<EbpfError> },
+    #[error("the kernel half has no {what} `{name}`; its build and this agent do not belong together")]
+    Missing { what: &'static str, name: &'static str },
+    #[error("cannot use map `{name}`")]
+    Map { name: &'static str, source: Box<MapError> },
+    #[error("the kernel refuses program `{program}`{}", verdict(source))]
+    Program { program: &'static str, source: Box<ProgramError> },
+    #[error("cannot read `{what}` from the kernel")]
+    Iterator { what: &'static str, source: io::Error },
+    #[error("cannot attach `{program}` to {target}{}", advice(source))]
+    Attach { program: &'static str, target: String, source: Box<ProgramError> },
+    #[error("{interface} has an XDP program already")]
+    InterfaceTaken { interface: String },
+    #[error("the driver of {interface} takes XDP only in a form that would outlive the agent")]
+    NoXdpLink { interface: String },
+}
+
+/// A feature that does not work here, with the reason.
+#[derive(Debug)]
+pub struct Refused {
+    pub feature: &'static str,
+    pub error: KernelError,
+}
+
+/// The verifier's last telling line; all of it is in the source.
+fn verdict(error: &ProgramError) -> String {
+    let ProgramError::LoadError { verifier_log, .. } = error else {
+        return String::new();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let telling = lines.iter().rev().find(|line| !line.starts_with("processed ") && !line.starts_with("verification"));
+    telling.map_or_else(String::new, |line| {
+        format!(": {line} ({} lines omitted)", lines.len().saturating_sub(1))
+    })
+}
+
+fn advice(error: &ProgramError) -> &'static str {
+    let ProgramError::SyscallError(error) = error else {
+        return "";
+    };
+    match error.io_error.kind() {
+        io::ErrorKind::PermissionDenied => "; it needs CAP_BPF and CAP_PERFMON, for interfaces CAP_NET_ADMIN",
+        io::ErrorKind::NotFound => "; it is gone",
+        _ => "",
+    }
+}

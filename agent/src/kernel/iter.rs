@@ -1,0 +1,82 @@
+//! BPF iterators: walks over kernel objects, whose rows are read like a file.
+//!
+//! aya's `Iter::attach` takes no map, which the walk over a socket storage needs, so the link is made
+//! here, by the system call.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+use aya::programs::ProgramFd;
+
+/// `enum bpf_cmd`, include/uapi/linux/bpf.h.
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_ITER_CREATE: libc::c_long = 33;
+/// `enum bpf_attach_type`.
+const BPF_TRACE_ITER: u32 = 28;
+
+/// The `link_create` member of `union bpf_attr`, for iterators.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    reserved: u32,
+}
+
+/// The `iter_create` member of `union bpf_attr`.
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
+}
+
+/// An attached iterator program; gone from the kernel when dropped.
+#[derive(Debug)]
+pub(super) struct Link(OwnedFd);
+
+impl Link {
+    /// `map`: the one whose elements are walked; `None` for walks over tasks.
+    pub(super) fn create(program: &ProgramFd, map: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        let map_fd = map.map(|it| raw(it.as_raw_fd()));
+        let attributes = LinkCreate {
+            prog_fd: raw(program.as_fd().as_raw_fd()),
+            target_fd: 0,
+            attach_type: BPF_TRACE_ITER,
+            flags: 0,
+            iter_info: map_fd.as_ref().map_or(0, |it| std::ptr::from_ref(it).expose_provenance() as u64),
+            iter_info_len: map_fd.map_or(0, |_| size_of::<u32>() as u32),
+            reserved: 0,
+        };
+        bpf(BPF_LINK_CREATE, &attributes).map(Self)
+    }
+
+    /// A new walk from the beginning.
+    pub(super) fn walk(&self) -> io::Result<File> {
+        let attributes = IterCreate { link_fd: raw(self.0.as_raw_fd()), flags: 0 };
+        bpf(BPF_ITER_CREATE, &attributes).map(File::from)
+    }
+}
+
+fn raw(fd: i32) -> u32 {
+    fd.cast_unsigned()
+}
+
+/// The commands used here return a new descriptor.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    let address = std::ptr::from_ref(attributes);
+    // SAFETY: `attributes` is the member of `union bpf_attr` that belongs to the command, and as long
+    // as is said; what it points to lives until the call returns.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    // SAFETY: the kernel just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

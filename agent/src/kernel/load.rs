@@ -1,0 +1,298 @@
+//! The loaded kernel half.
+
+use std::{io::Read as _, path::Path};
+
+use agent_common::{
+    Wire as _, counter,
+    event::sock::Row,
+    layout::{GoProcess, point},
+    names,
+};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, Iter, ProgramError},
+};
+
+use super::{
+    AttachedFile, Hook, KernelError, Prices, Refused, btf, calibrate,
+    iter::Link,
+    log::KernelLog,
+    maps::{self, InMap},
+    packets, uprobes,
+};
+use crate::{config::settings::XdpMode, targets::{golang::Point, process::Tgid}};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent.bpf.o"));
+
+/// Tracepoints, with the feature that is gone without them.
+const TRACEPOINTS: &[(&str, &str, &str)] = &[
+    (names::PROG_SOCK_STATE, "inet_sock_set_state", "topology"),
+    (names::PROG_SOCK_READER, "tcp_rcv_space_adjust", "owner of server sockets"),
+    (names::PROG_SOCK_CLOSED, "tcp_destroy_sock", "final figures of connections"),
+    (names::PROG_PROC_EXEC, "sched_process_exec", "new processes at once"),
+    (names::PROG_PROC_EXIT, "sched_process_exit", "ended processes at once"),
+];
+
+/// What can be chosen at load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A power of two, at least a page.
+    pub ring_bytes: u32,
+    pub log: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ring_bytes: agent_common::limits::RING_BYTES, log: false }
+    }
+}
+
+/// Programs, maps and links. Dropped, nothing of it stays in the kernel.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    watched: HashMap<MapData, u32, InMap<GoProcess>>,
+    socks: Map,
+    seed: Option<Link>,
+    dump: Option<Link>,
+    log: KernelLog,
+    map_bytes: u64,
+}
+
+impl Kernel {
+    /// Loads everything and attaches what looks at sockets and processes.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can work. What fails alone is in the second part of the answer.
+    pub fn load(options: Options) -> Result<(Self, Vec<Refused>), KernelError> {
+        if OBJECT.is_empty() {
+            return Err(KernelError::BuiltWithout);
+        }
+        let (kernel_layout, file_layout) = btf::layouts()?;
+        let log_level = if options.log { aya_log::Level::Debug as u8 } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(kernel_layout), true)
+            .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(file_layout), true)
+            .override_global(aya_log::LEVEL, &log_level, false)
+            .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
+            .load(OBJECT)
+            .map_err(|source| KernelError::Load { source: Box::new(source) })?;
+        let map_bytes = maps::memory_bytes();
+        let log = if options.log { KernelLog::new(&mut ebpf) } else { KernelLog::off() };
+        let mut kernel = Self {
+            ring: maps::take(&mut ebpf, names::MAP_EVENTS, RingBuf::try_from)?,
+            counters: maps::take(&mut ebpf, names::MAP_COUNTERS, PerCpuArray::try_from)?,
+            watched: maps::take(&mut ebpf, names::MAP_WATCHED, HashMap::try_from)?,
+            socks: maps::take(&mut ebpf, names::MAP_SOCKS, Ok)?,
+            ebpf,
+            seed: None,
+            dump: None,
+            log,
+            map_bytes,
+        };
+        let refused = kernel.attach_network();
+        Ok((kernel, refused))
+    }
+
+    fn attach_network(&mut self) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        let btf = match Btf::from_sys_fs() {
+            Ok(btf) => btf,
+            Err(source) => {
+                let source = Box::new(ProgramError::Btf(source));
+                let error = KernelError::Program { program: names::PROG_SOCK_STATE, source };
+                return vec![Refused { feature: "topology", error }];
+            }
+        };
+        for (program, tracepoint, feature) in TRACEPOINTS {
+            if let Err(error) = self.attach_tracepoint(program, tracepoint, &btf) {
+                refused.push(Refused { feature, error });
+            }
+        }
+        match self.link_iterator(names::PROG_SOCK_DUMP, "bpf_sk_storage_map", &btf) {
+            Ok(link) => self.dump = Some(link),
+            Err(error) => refused.push(Refused { feature: "figures of open connections", error }),
+        }
+        match self.link_iterator(names::PROG_SEED, "task_file", &btf) {
+            Ok(link) => self.seed = Some(link),
+            Err(error) => refused.push(Refused { feature: "connections older than the agent", error }),
+        }
+        refused
+    }
+
+    fn attach_tracepoint(&mut self, program: &'static str, tracepoint: &str, btf: &Btf) -> Result<(), KernelError> {
+        let name = program;
+        let refuse = |source| KernelError::Program { program, source: Box::new(source) };
+        let program =
+            self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
+        let program: &mut BtfTracePoint = program.try_into().map_err(refuse)?;
+        program.load(tracepoint, btf).map_err(refuse)?;
+        program.attach().map_err(refuse)?;
+        Ok(())
+    }
+
+    fn link_iterator(&mut self, name: &'static str, walk: &str, btf: &Btf) -> Result<Link, KernelError> {
+        let refuse = |source| KernelError::Program { program: name, source: Box::new(source) };
+        let program =
+            self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
+        let program: &mut Iter = program.try_into().map_err(refuse)?;
+        program.load(walk, btf).map_err(refuse)?;
+        let fd = program.fd().map_err(refuse)?;
+        let map = match (&self.socks, name) {
+            (Map::SkStorage(map) | Map::Unsupported(map), names::PROG_SOCK_DUMP) => Some(map.fd()),
+            _ => None,
+        };
+        let map = map.map(std::os::fd::AsFd::as_fd);
+        Link::create(fd, map).map_err(|source| KernelError::Iterator { what: name, source })
+    }
+
+    /// Finds the owners of sockets that are there already. Whole machine: below a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the walk.
+    pub fn seed(&mut self) -> Result<(), KernelError> {
+        let Some(link) = &self.seed else {
+            return Ok(());
+        };
+        let mut nothing = Vec::new();
+        let read = link.walk().and_then(|mut walk| walk.read_to_end(&mut nothing));
+        read.map(drop).map_err(|source| KernelError::Iterator { what: names::PROG_SEED, source })
+    }
+
+    /// Hands a row for each TCP socket to `sink`; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the walk.
+    pub fn dump(&mut self, mut sink: impl FnMut(Row)) -> Result<usize, KernelError> {
+        let Some(link) = &self.dump else {
+            return Ok(0);
+        };
+        let failed = |source| KernelError::Iterator { what: names::PROG_SOCK_DUMP, source };
+        let mut walk = link.walk().map_err(failed)?;
+        // The kernel hands out at most 8 pages a read, and never a part of a row.
+        let mut bytes = vec![0; 32 * 1024];
+        let mut n_rows = 0;
+        loop {
+            let n_bytes = walk.read(&mut bytes).map_err(failed)?;
+            if n_bytes == 0 {
+                return Ok(n_rows);
+            }
+            for row in bytes[..n_bytes].chunks_exact(size_of::<Row>()).filter_map(Row::read_from) {
+                sink(row);
+                n_rows += 1;
+            }
+        }
+    }
+
+    /// Hands each waiting record to `sink`; returns how many there were.
+    pub fn drain(&mut self, mut sink: impl FnMut(&[u8])) -> usize {
+        let mut n_records = 0;
+        while let Some(record) = self.ring.next() {
+            sink(&record);
+            n_records += 1;
+        }
+        self.log.flush();
+        n_records
+    }
+
+    /// What the kernel half counted, by slot of [`agent_common::counter`], summed over CPUs.
+    #[must_use]
+    pub fn counters(&self) -> [u64; counter::SLOTS as usize] {
+        let sum = |slot| self.counters.get(&slot, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
+        std::array::from_fn(|slot| u32::try_from(slot).map_or(0, sum))
+    }
+
+    /// Kernel memory of the maps, in bytes.
+    #[must_use]
+    pub fn map_bytes(&self) -> u64 {
+        self.map_bytes
+    }
+
+    /// Puts the packet program on an interface; `None` when it is not wished.
+    ///
+    /// # Errors
+    ///
+    /// When neither form is possible, or the interface is gone.
+    pub fn attach_packets(&mut self, interface: &str, wish: XdpMode) -> Result<Option<Hook>, KernelError> {
+        packets::attach(&mut self.ebpf, interface, wish)
+    }
+
+    /// Puts the probes on a file, for all processes that run it.
+    pub fn attach_file(&mut self, path: &Path, points: &[Point]) -> AttachedFile {
+        uprobes::attach(&mut self.ebpf, path, points)
+    }
+
+    /// Opens the gate for a process.
+    ///
+    /// # Errors
+    ///
+    /// When too many are watched.
+    pub fn watch(&mut self, tgid: Tgid, process: GoProcess) -> Result<(), KernelError> {
+        let name = names::MAP_WATCHED;
+        self.watched
+            .insert(tgid.0, InMap(process), 0)
+            .map_err(|source| KernelError::Map { name, source: Box::new(source) })
+    }
+
+    /// Closes it. A process that is not watched is fine.
+    pub fn unwatch(&mut self, tgid: Tgid) {
+        if let Err(error) = self.watched.remove(&tgid.0) {
+            tracing::debug!(%error, tgid = tgid.0, "The process was not watched.");
+        }
+    }
+
+    /// Hits of each point by this process so far; `None` when it is not watched.
+    #[must_use]
+    pub fn hits(&self, tgid: Tgid) -> Option<[u64; point::COUNT]> {
+        self.watched.get(&tgid.0, 0).ok().map(|process| process.0.hits)
+    }
+
+    /// Measures what hits cost here.
+    ///
+    /// # Errors
+    ///
+    /// When uprobes are refused: then no probe works.
+    pub fn calibrate(&mut self) -> Result<Prices, KernelError> {
+        calibrate::prices(&mut self.ebpf)
+    }
+}
+
+/// What the verifier had to look at.
+#[derive(Debug)]
+pub struct VerifierCost {
+    pub program: String,
+    /// Instructions, on all paths.
+    pub verified: u32,
+}
+
+/// Loads every program. For tests.
+///
+/// # Errors
+///
+/// The first program that is refused.
+pub fn verifier_costs() -> Result<Vec<VerifierCost>, KernelError> {
+    let (mut kernel, refused) = Kernel::load(Options::default())?;
+    if let Some(refused) = refused.into_iter().next() {
+        return Err(refused.error);
+    }
+    let mut costs = Vec::new();
+    for (name, program) in kernel.ebpf.programs_mut() {
+        let refuse = |source| KernelError::Program { program: "of the list", source: Box::new(source) };
+        use aya::programs::Program;
+        match program {
+            Program::UProbe(it) if it.fd().is_err() => it.load().map_err(refuse)?,
+            Program::Xdp(it) => it.load().map_err(refuse)?,
+            Program::SchedClassifier(it) => it.load().map_err(refuse)?,
+            _ => {}
+        }
+        let verified = program.info().map_err(refuse)?.verified_instruction_count().unwrap_or(0);
+        costs.push(VerifierCost { program: name.to_owned(), verified });
+    }
+    costs.sort_by(|a, b| a.program.cmp(&b.program));
+    Ok(costs)
+}

@@ -1,0 +1,25 @@
+//! Loads, attaches and drains the kernel half. The only room that knows aya.
+//!
+//! Each feature fails alone: what the kernel refuses is a [`Refused`], and the rest goes on. Must not
+//! know what the records mean.
+
+mod btf;
+mod calibrate;
+mod error;
+mod iter;
+mod load;
+mod log;
+mod maps;
+mod packets;
+mod points;
+mod uprobes;
+
+pub use calibrate::Prices;
+pub use error::{KernelError, Refused};
+pub use load::{Kernel, Options};
+pub use packets::{Hook, Interface, interfaces};
+pub use points::{POINTS, PointRow, Price};
+pub use uprobes::AttachedFile;
+
+#[doc(hidden)]
+pub use load::{VerifierCost, verifier_costs};
