@@ -2,4 +2,7 @@
 //!
 //! Reads procfs and ELF files; hands on plain data. Must not know aya.
 
+pub mod elf;
+pub mod golang;
+pub mod memory;
 pub mod process;
