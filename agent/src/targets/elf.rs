@@ -151,6 +151,16 @@ impl<R: ReadAt> ElfFile<R> {
         self.segments.iter().find_map(|it| it.offset_of(address))
     }
 
+    /// Whether `size` bytes of code start at `address`.
+    pub fn holds_code(&self, address: u64, size: u64) -> bool {
+        self.segments.iter().any(|it| {
+            it.executable
+                && address
+                    .checked_sub(it.address)
+                    .is_some_and(|inside| inside.checked_add(size).is_some_and(|end| end <= it.file_size))
+        })
+    }
+
     /// The `size` bytes at `address`, or fewer when the segment ends before.
     pub fn at_address(&self, address: u64, size: u64) -> Option<Vec<u8>> {
         let segment = self.segments.iter().find(|it| it.offset_of(address).is_some())?;

@@ -3,8 +3,8 @@
 use super::version::GoVersion;
 
 /// The versions whose offsets were taken from their own debug information.
-pub const OLDEST_MINOR: u16 = 21;
-pub const NEWEST_MINOR: u16 = 27;
+pub(crate) const OLDEST_MINOR: u16 = 21;
+pub(crate) const NEWEST_MINOR: u16 = 27;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetsFrom {

@@ -2,40 +2,29 @@
 //!
 //! The file is foreign: every read is bounded, and bad input is an error or a [`Refusal`].
 
+mod aftercall;
+mod allgs;
+mod binary;
+pub mod buildinfo;
 mod check;
+mod dwarf;
+mod emulated;
 mod error;
+mod find;
+mod itabs;
 mod layout;
+mod module;
+pub mod pclntab;
 mod points;
+mod prologue;
 mod refusal;
+mod symbols;
 mod version;
 
-pub use check::{Checked, ConnItabs, SelfCheckInput};
+pub use binary::{GoBinary, ImageBase};
+pub use check::{Checked, ConnItabs, SelfCheckInput, load_bias, self_check};
 pub use error::{GoError, PclntabError, SelfCheckError};
 pub use layout::{Field, HttpLayout, LayoutNote, OffsetsFrom};
 pub use points::{Point, PointKind, PointName, Side};
 pub use refusal::{Refusal, RefusalReason, Subject};
 pub use version::GoVersion;
-
-/// Plain data. Addresses are as linked, without the load bias.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoBinary {
-    pub version: GoVersion,
-    pub pie: bool,
-    pub stripped: bool,
-    /// Go's own build id, else the GNU one.
-    pub build_id: Option<String>,
-    pub offsets_from: OffsetsFrom,
-    pub layout: HttpLayout,
-    pub layout_notes: Vec<LayoutNote>,
-    pub points: Vec<Point>,
-    pub refused: Vec<Refusal>,
-    pub checks: SelfCheckInput,
-    pub base: ImageBase,
-}
-
-/// The lowest loaded segment; what is needed to tell the load bias from `/proc/PID/maps`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageBase {
-    pub address: u64,
-    pub file_offset: u64,
-}

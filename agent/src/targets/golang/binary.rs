@@ -1,0 +1,178 @@
+//! From the bytes of a file to all that is known of it.
+
+use std::{collections::HashMap, path::Path};
+
+use super::{
+    allgs, buildinfo,
+    check::SelfCheckInput,
+    dwarf,
+    error::GoError,
+    find,
+    layout::{Field, HttpLayout, LayoutNote, OLDEST_MINOR, OffsetsFrom},
+    points::Point,
+    refusal::Refusal,
+    symbols::{ALLGADD, RUNTIME_MAIN, Symbols, SymbolsError},
+    version::GoVersion,
+};
+use crate::targets::elf::{ElfFile, ReadAt, Regular};
+
+/// Plain data. Addresses are as linked, without the load bias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoBinary {
+    pub version: GoVersion,
+    pub pie: bool,
+    pub stripped: bool,
+    /// Go's own build id, else the GNU one.
+    pub build_id: Option<String>,
+    pub offsets_from: OffsetsFrom,
+    pub layout: HttpLayout,
+    pub layout_notes: Vec<LayoutNote>,
+    pub points: Vec<Point>,
+    pub refused: Vec<Refusal>,
+    pub checks: SelfCheckInput,
+    pub base: ImageBase,
+}
+
+/// The lowest loaded segment; what is needed to tell the load bias from `/proc/PID/maps`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImageBase {
+    pub address: u64,
+    pub file_offset: u64,
+}
+
+impl GoBinary {
+    pub fn open(path: &Path) -> Result<Self, GoError> {
+        Self::parse(Regular::open(path)?)
+    }
+
+    pub fn parse<R: ReadAt>(source: R) -> Result<Self, GoError> {
+        let file = ElfFile::parse(source)?;
+        let version = version(&file)?;
+        let layout = Layout::decide(&version, &dwarf::fields(&file))?;
+        let symbols = Symbols::read(&file).map_err(|error| match error {
+            SymbolsError::Elf(error) => GoError::Elf(error),
+            SymbolsError::Table(source) => GoError::Functions { version: version.clone(), source },
+        })?;
+        let (points, refused) = find::points(&file, &symbols);
+        Ok(Self {
+            pie: file.position_independent,
+            stripped: file.section(".symtab").is_none(),
+            build_id: build_id(&file),
+            offsets_from: layout.from,
+            layout: layout.fields,
+            layout_notes: layout.notes,
+            points,
+            refused,
+            checks: checks(&file, &symbols),
+            base: base(&file),
+            version,
+        })
+    }
+}
+
+fn version<R: ReadAt>(file: &ElfFile<R>) -> Result<GoVersion, GoError> {
+    let section = file.section(buildinfo::SECTION).ok_or(GoError::NotGo)?;
+    let data = file.data(section)?;
+    let raw = buildinfo::version_text(&data).ok_or(GoError::BuildInfo)?;
+    GoVersion::parse(raw).ok_or_else(|| GoError::Version { raw: raw.to_owned() })
+}
+
+struct Layout {
+    fields: HttpLayout,
+    from: OffsetsFrom,
+    notes: Vec<LayoutNote>,
+}
+
+impl Layout {
+    /// The file is believed where it tells a field, the table of the version elsewhere.
+    fn decide(version: &GoVersion, dwarf: &HashMap<Field, u16>) -> Result<Self, GoError> {
+        if (version.major, version.minor) < (1, OLDEST_MINOR) {
+            return Err(GoError::TooOld { version: version.clone() });
+        }
+        let table = HttpLayout::of_version(version);
+        let is_complete = dwarf.len() == Field::ALL.len();
+        if table.is_none() && !is_complete {
+            return Err(GoError::TooNew { version: version.clone() });
+        }
+        let mut fields = table.unwrap_or_else(HttpLayout::unknown);
+        let mut notes = Vec::new();
+        for &field in Field::ALL {
+            let Some(&offset) = dwarf.get(&field) else {
+                continue;
+            };
+            if let Some(table) = table.map(|it| it.get(field)).filter(|it| *it != offset) {
+                notes.push(LayoutNote { field, dwarf: offset, table });
+            }
+            fields.set(field, offset);
+        }
+        let from = if is_complete { OffsetsFrom::Dwarf } else { OffsetsFrom::Table };
+        Ok(Self { fields, from, notes })
+    }
+}
+
+fn build_id<R: ReadAt>(file: &ElfFile<R>) -> Option<String> {
+    let note = |name| file.section(name).and_then(|it| file.data(it).ok());
+    note(buildinfo::GO_ID_SECTION)
+        .and_then(|it| buildinfo::go_build_id(&it))
+        .or_else(|| note(buildinfo::GNU_ID_SECTION).and_then(|it| buildinfo::gnu_build_id(&it)))
+}
+
+fn checks<R: ReadAt>(file: &ElfFile<R>, symbols: &Symbols) -> SelfCheckInput {
+    let text = file.section(".text").map_or(0..0, |it| it.address..it.address.saturating_add(it.size));
+    SelfCheckInput {
+        allgs: symbols.allgs.or_else(|| allgs_of_code(file, symbols)),
+        runtime_main: symbols.function(RUNTIME_MAIN).map(|it| it.start),
+        module_data: symbols.module_data,
+        text,
+        itabs: symbols.itabs.clone(),
+    }
+}
+
+fn allgs_of_code<R: ReadAt>(file: &ElfFile<R>, symbols: &Symbols) -> Option<u64> {
+    const MAX_BYTES: u64 = 4096;
+    let code = symbols.function(ALLGADD)?;
+    let size = code.end.saturating_sub(code.start).min(MAX_BYTES);
+    allgs::find(&file.at_address(code.start, size)?, code.start)
+}
+
+fn base<R: ReadAt>(file: &ElfFile<R>) -> ImageBase {
+    file.segments
+        .iter()
+        .min_by_key(|it| it.address)
+        .map(|it| ImageBase { address: it.address, file_offset: it.offset })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_believed_before_the_table() {
+        let version = GoVersion::parse("go1.26.8").unwrap();
+        let dwarf = HashMap::from([(Field::ResponseStatus, 136), (Field::GGoid, 152)]);
+        let layout = Layout::decide(&version, &dwarf).unwrap();
+        assert_eq!(layout.fields.response_status, 136);
+        let note = LayoutNote { field: Field::ResponseStatus, dwarf: 136, table: 120 };
+        assert_eq!((layout.from, layout.notes), (OffsetsFrom::Table, vec![note]));
+    }
+
+    #[test]
+    fn a_newer_version_needs_every_field() {
+        let version = GoVersion::parse("go1.28.0").unwrap();
+        let mut dwarf: HashMap<_, _> = Field::ALL.iter().map(|it| (*it, 8)).collect();
+        let layout = Layout::decide(&version, &dwarf).unwrap();
+        assert_eq!((layout.from, layout.notes), (OffsetsFrom::Dwarf, vec![]));
+        assert!(Field::ALL.iter().all(|it| layout.fields.get(*it) == 8));
+
+        dwarf.remove(&Field::UrlPath);
+        assert!(matches!(Layout::decide(&version, &dwarf), Err(GoError::TooNew { .. })));
+    }
+
+    #[test]
+    fn an_older_version_is_refused() {
+        let version = GoVersion::parse("go1.20.14").unwrap();
+        let dwarf = Field::ALL.iter().map(|it| (*it, 8)).collect();
+        assert!(matches!(Layout::decide(&version, &dwarf), Err(GoError::TooOld { .. })));
+    }
+}

@@ -1,0 +1,170 @@
+//! Finds the method tables of connections in a process, by the names of their types.
+//!
+//! A damaged table gives fewer results, never an endless walk: all counts are bounded.
+
+use std::collections::HashMap;
+
+use super::{
+    buildinfo::varint,
+    check::{ConnItabs, read, read_u64},
+    error::SelfCheckError,
+    version::GoVersion,
+};
+use crate::targets::{
+    elf::{u32_at, u64_at},
+    memory::TargetMemory,
+};
+
+const MAX_ITABS: usize = 20_000;
+const MAX_TABLE_BYTES: usize = 4 << 20;
+const MAX_METHODS: u64 = 4096;
+/// The names looked for are shorter; a longer one is read in part and matches none.
+const NAME_BYTES: usize = 48;
+
+const TYPES_OFFSET: u64 = 296;
+const ITAB_HEADER_BYTES: usize = 24;
+const TYPE_BYTES: usize = 72;
+const KIND_STRUCT: u8 = 25;
+const KIND_INTERFACE: u8 = 20;
+
+pub(crate) fn find(
+    memory: &TargetMemory,
+    module_data: u64,
+    version: &GoVersion,
+) -> Result<ConnItabs, SelfCheckError> {
+    let what = "the module data";
+    let types = read_u64(memory, what, module_data.wrapping_add(TYPES_OFFSET))?;
+    let word = |offset: u64| read_u64(memory, what, module_data.wrapping_add(offset));
+    let mut walk = Walk { memory, types, is_conn: HashMap::new(), n_methods: HashMap::new() };
+    let mut found = ConnItabs::default();
+    if version.minor < 27 {
+        // A field in front of it came with 1.26.
+        let links = if version.minor < 26 { 376 } else { 384 };
+        walk.linked(word(links)?, word(links + 8)?, &mut found)?;
+    } else {
+        walk.in_place(types.wrapping_add(word(320)?), word(328)?, &mut found)?;
+    }
+    Ok(found)
+}
+
+struct Walk<'a> {
+    memory: &'a TargetMemory,
+    types: u64,
+    /// Whether the interface at an address is `net.Conn`; a program has far fewer interfaces than tables.
+    is_conn: HashMap<u64, bool>,
+    n_methods: HashMap<u64, u64>,
+}
+
+impl Walk<'_> {
+    /// Up to Go 1.26: a slice of pointers to tables.
+    fn linked(&mut self, links: u64, n_links: u64, found: &mut ConnItabs) -> Result<(), SelfCheckError> {
+        let n_links = usize::try_from(n_links).unwrap_or(MAX_ITABS).min(MAX_ITABS);
+        let mut addresses = vec![0; n_links * 8];
+        read(self.memory, "the list of method tables", links, &mut addresses)?;
+        for address in addresses.chunks_exact(8).filter_map(|it| u64_at(it, 0)) {
+            let mut itab = [0; 16];
+            if self.memory.read(address, &mut itab).is_ok() {
+                self.look_at(address, &itab, found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Since Go 1.27: the tables themselves, one after the other.
+    fn in_place(&mut self, start: u64, size: u64, found: &mut ConnItabs) -> Result<(), SelfCheckError> {
+        let size = usize::try_from(size).unwrap_or(MAX_TABLE_BYTES).min(MAX_TABLE_BYTES);
+        let mut tables = vec![0; size];
+        read(self.memory, "the method tables", start, &mut tables)?;
+        let mut offset = 0;
+        for _ in 0..MAX_ITABS {
+            let Some(itab) = tables.get(offset..).filter(|it| ITAB_HEADER_BYTES <= it.len()) else {
+                break;
+            };
+            self.look_at(start.wrapping_add(offset as u64), itab, found);
+            let Some(n_methods) = u64_at(itab, 0).and_then(|it| self.n_methods(it)) else {
+                break;
+            };
+            offset += ITAB_HEADER_BYTES + 8 * n_methods;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, address: u64, itab: &[u8], found: &mut ConnItabs) -> Option<()> {
+        let (interface, concrete) = (u64_at(itab, 0)?, u64_at(itab, 8)?);
+        if !self.is_conn(interface) {
+            return None;
+        }
+        // `*T`: the name is that of the pointer, the package that of `T`.
+        let pointer = self.read_type(concrete)?;
+        let name = self.type_name(&pointer)?;
+        let itabs = match name.as_slice() {
+            b"*net.TCPConn" => &mut found.tcp,
+            b"*tls.Conn" => &mut found.tls,
+            _ => return None,
+        };
+        let pointed_to = self.read_type(u64_at(&pointer, 48)?)?;
+        let package: &[u8] = if name == b"*tls.Conn" { b"crypto/tls" } else { b"net" };
+        if self.package(&pointed_to, KIND_STRUCT)? == package {
+            itabs.push(address);
+        }
+        Some(())
+    }
+
+    fn is_conn(&mut self, interface: u64) -> bool {
+        if let Some(&known) = self.is_conn.get(&interface) {
+            return known;
+        }
+        let is_conn = self.read_type(interface).is_some_and(|it| {
+            self.type_name(&it).as_deref() == Some(b"net.Conn")
+                && self.package(&it, KIND_INTERFACE).as_deref() == Some(b"net")
+        });
+        self.is_conn.insert(interface, is_conn);
+        is_conn
+    }
+
+    /// As many as a table of the interface has room for: at least one.
+    fn n_methods(&mut self, interface: u64) -> Option<usize> {
+        let n_methods = match self.n_methods.get(&interface) {
+            Some(&known) => known,
+            None => {
+                let n_methods = u64_at(&self.read_type(interface)?, 64)?;
+                self.n_methods.insert(interface, n_methods);
+                n_methods
+            }
+        };
+        (n_methods <= MAX_METHODS).then_some(n_methods.max(1) as usize)
+    }
+
+    fn read_type(&self, address: u64) -> Option<[u8; TYPE_BYTES]> {
+        let mut bytes = [0; TYPE_BYTES];
+        self.memory.read(address, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn type_name(&self, of: &[u8; TYPE_BYTES]) -> Option<Vec<u8>> {
+        const EXTRA_STAR: u8 = 2;
+        let offset = u32_at(of, 40)?;
+        let name = self.name(self.types.wrapping_add(u64::from(offset)))?;
+        if of[20] & EXTRA_STAR == 0 {
+            return Some(name);
+        }
+        Some(name.strip_prefix(b"*")?.to_vec())
+    }
+
+    /// Of a struct with a field that is not exported, or of an interface.
+    fn package(&self, of: &[u8; TYPE_BYTES], kind: u8) -> Option<Vec<u8>> {
+        const KIND_MASK: u8 = 31;
+        if of[23] & KIND_MASK != kind {
+            return None;
+        }
+        self.name(u64_at(of, 48)?)
+    }
+
+    /// A byte of flags, the length, the text.
+    fn name(&self, address: u64) -> Option<Vec<u8>> {
+        let mut bytes = [0; NAME_BYTES];
+        let n_read = self.memory.read_some(address, &mut bytes).ok()?;
+        let (size, text) = varint(bytes.get(1..n_read)?)?;
+        Some(text.get(..size)?.to_vec())
+    }
+}
