@@ -1,1 +1,51 @@
-fn main() {}
+//! `cargo xtask`: everything that plain cargo cannot express. One file or folder per subcommand.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
+
+mod bpf;
+mod build;
+mod cache;
+mod check;
+mod compiler;
+mod fixtures;
+mod host;
+mod lint;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Builds, tests and checks taskscope. Use it instead of plain cargo: it builds the kernel half,
+/// installs what is missing, and adds the flags that an older compiler needs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    Setup(setup::Options),
+    Bpf(bpf::Options),
+    Build(build::Options),
+    Check(check::Options),
+    Lint(lint::Options),
+    Clippy(lint::ClippyOptions),
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Setup(options) => setup::run(&options),
+        Task::Bpf(options) => bpf::run(&options),
+        Task::Build(options) => build::run(&options),
+        Task::Check(options) => check::run(&options),
+        Task::Lint(options) => lint::run(&options),
+        Task::Clippy(options) => lint::clippy(&options),
+        Task::Test(options) => test::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
