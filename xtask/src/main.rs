@@ -12,6 +12,7 @@ mod lint;
 mod setup;
 mod sh;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ enum Task {
     Lint(lint::Options),
     Clippy(lint::ClippyOptions),
     Test(test::Options),
+    Tidy(tidy::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Task::Lint(options) => lint::run(&options),
         Task::Clippy(options) => lint::clippy(&options),
         Task::Test(options) => test::run(&options),
+        Task::Tidy(options) => tidy::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
