@@ -42,12 +42,15 @@ pub(crate) struct ClippyOptions {
 }
 
 pub(crate) fn clippy(options: &ClippyOptions) -> anyhow::Result<()> {
-    let mut host = host_cargo("clippy")?;
     if options.args.is_empty() {
-        host.arg("--all-targets");
+        kernel_half()?;
+        return host_half();
     }
-    sh::run(host.args(&options.args).args(["--", "-D", "warnings"]))?;
-    if options.args.is_empty() { kernel_half() } else { Ok(()) }
+    sh::run(host_cargo("clippy")?.args(&options.args).args(["--", "-D", "warnings"]))
+}
+
+pub(crate) fn host_half() -> anyhow::Result<()> {
+    sh::run(host_cargo("clippy")?.args(["--locked", "--all-targets", "--", "-D", "warnings"]))
 }
 
 pub(crate) fn format() -> anyhow::Result<()> {
@@ -57,7 +60,7 @@ pub(crate) fn format() -> anyhow::Result<()> {
 
 /// On the host, because clippy has no `core` for BPF. A target folder of its own keeps the
 /// different flags from building everything again in turns.
-fn kernel_half() -> anyhow::Result<()> {
+pub(crate) fn kernel_half() -> anyhow::Result<()> {
     sh::run(
         plain_cargo()
             .args(["clippy", "--package", "agent-ebpf", "--target-dir"])

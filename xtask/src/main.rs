@@ -5,8 +5,11 @@ mod bpf;
 mod build;
 mod cache;
 mod check;
+mod ci;
+mod clock;
 mod compiler;
 mod fixtures;
+mod fuzz;
 mod host;
 mod lint;
 mod setup;
@@ -30,7 +33,9 @@ enum Task {
     Lint(lint::Options),
     Clippy(lint::ClippyOptions),
     Test(test::Options),
+    Fuzz(fuzz::Options),
     Tidy(tidy::Options),
+    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,7 +47,9 @@ fn main() -> ExitCode {
         Task::Lint(options) => lint::run(&options),
         Task::Clippy(options) => lint::clippy(&options),
         Task::Test(options) => test::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Tidy(options) => tidy::run(&options),
+        Task::Ci(options) => ci::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

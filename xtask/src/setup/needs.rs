@@ -24,6 +24,7 @@ pub(crate) enum Group {
 
 impl Group {
     pub(crate) const ALL: &[Self] = &[Self::Build, Self::Lint, Self::Test, Self::Fuzz];
+    pub(crate) const FOR_CI: &[Self] = &[Self::Build, Self::Lint, Self::Test];
 }
 
 pub(super) struct Need {

@@ -18,7 +18,7 @@ use crate::{
     host::host_cargo,
     setup, sh,
 };
-use tally::Tally;
+pub(crate) use tally::Tally;
 
 /// Runs the tests, and ends with one line: `N passed, N failed, N skipped`.
 ///
@@ -51,7 +51,7 @@ enum Suite {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let tally = tally(options)?;
+    let tally = tally(options, Skips::AsEnvironmentSays)?;
     println!("{tally}");
     if tally.failed > 0 {
         bail!("{} failed", tally.failed);
@@ -59,7 +59,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tally(options: &Options) -> anyhow::Result<Tally> {
+/// What a test does that finds the kernel or a privilege lacking.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Skips {
+    Fail,
+    AsEnvironmentSays,
+}
+
+pub(crate) fn tally(options: &Options, skips: Skips) -> anyhow::Result<Tally> {
     let suites = match options.suite {
         Some(suite) => vec![suite],
         None => vec![Suite::Pure, Suite::Kernel, Suite::System],
@@ -73,6 +80,9 @@ fn tally(options: &Options) -> anyhow::Result<Tally> {
         cargo.envs(env.iter().cloned()).arg("--no-fail-fast").args(&options.name).arg("--");
         if suite != Suite::Pure {
             cargo.arg("--test-threads=1");
+        }
+        if skips == Skips::Fail {
+            cargo.env("TASKSCOPE_TESTS_REQUIRE", "bpf");
         }
         total += count(cargo.args(&options.args))?;
     }

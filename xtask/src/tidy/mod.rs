@@ -26,7 +26,7 @@ use tree::Tree;
 ///
 /// Reads the tree, builds nothing: a second. A generated part of a document is compared with what
 /// target/debug/taskscope prints, so build that first (`cargo xtask build`).
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(
     after_help = "Parts of documents between `<!-- generated: NAME -->` and `<!-- end -->` are what a program\n\
                         prints; `cargo xtask tidy --fix` writes them anew."
