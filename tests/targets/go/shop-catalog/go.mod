@@ -1,0 +1,3 @@
+module taskscope.test/shop-catalog
+
+go 1.24

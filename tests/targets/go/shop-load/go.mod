@@ -1,0 +1,3 @@
+module taskscope.test/shop-load
+
+go 1.24

@@ -1,0 +1,3 @@
+module taskscope.test/shop-web
+
+go 1.24
