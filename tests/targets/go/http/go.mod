@@ -1,0 +1,3 @@
+module taskscope.test/http
+
+go 1.24
