@@ -1,0 +1,189 @@
+//! Network namespaces with known traffic. Nothing here touches an interface of the machine: both ends
+//! of each veth pair are born inside a namespace.
+
+use std::{
+    ffi::OsStr,
+    net::Ipv4Addr,
+    path::PathBuf,
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// The addresses of [`two_namespaces`].
+pub const ADDRESS_A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub const ADDRESS_B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+const TABLE: &str = "inet taskscope_test";
+
+/// A namespace with its loopback up; it is removed when dropped.
+#[derive(Debug)]
+pub struct NetNs {
+    name: String,
+}
+
+/// What a namespace does with TCP segments that come in for a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A black hole: the sender hears nothing.
+    Drop,
+    /// As from a port where nobody listens.
+    Reset,
+    /// ICMP says that there is no such host.
+    Unreachable,
+}
+
+/// `a` and `b` on one veth pair: `a0` with [`ADDRESS_A`] and `b0` with [`ADDRESS_B`].
+#[track_caller]
+pub fn two_namespaces() -> (NetNs, NetNs) {
+    let (a, b) = (NetNs::new(), NetNs::new());
+    a.veth("a0", ADDRESS_A, &b, "b0", ADDRESS_B);
+    (a, b)
+}
+
+impl NetNs {
+    #[track_caller]
+    #[expect(clippy::new_without_default, reason = "it makes something outside of the process")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("taskscope-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        ip(&["netns", "add", &name]);
+        let namespace = Self { name };
+        namespace.exec("ip", ["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that stands for the namespace.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from("/run/netns").join(&self.name)
+    }
+
+    /// A command that will run inside. It becomes the program: its pid is that of the program.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// Runs a program inside to its end, which must be a success, and returns what it printed.
+    #[track_caller]
+    pub fn exec<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = A>,
+    ) -> String {
+        let mut command = self.command(program);
+        command.args(args);
+        run(command)
+    }
+
+    /// Joins two namespaces, on a /24.
+    #[track_caller]
+    pub fn veth(&self, link: &str, address: Ipv4Addr, peer: &Self, peer_link: &str, peer_address: Ipv4Addr) {
+        let ends = ["link", "add", link, "netns", &self.name, "type", "veth", "peer", "name", peer_link];
+        ip(&[ends.as_slice(), &["netns", &peer.name]].concat());
+        for (namespace, link, address) in [(self, link, address), (peer, peer_link, peer_address)] {
+            namespace.exec("ip", ["address", "add", &format!("{address}/24"), "dev", link]);
+            namespace.exec("ip", ["link", "set", link, "up"]);
+        }
+    }
+
+    /// From now on TCP segments for `port` are refused; an answer that is on its way still arrives.
+    #[track_caller]
+    pub fn refuse(&self, port: u16, refusal: Refusal) {
+        let verdict = match refusal {
+            Refusal::Drop => "drop",
+            Refusal::Reset => "reject with tcp reset",
+            Refusal::Unreachable => "reject with icmpx type host-unreachable",
+        };
+        self.nft(&format!("add table {TABLE}"));
+        self.nft(&format!("add chain {TABLE} in {{ type filter hook input priority 0; }}"));
+        self.nft(&format!("add rule {TABLE} in tcp dport {port} {verdict}"));
+    }
+
+    /// Takes back all of [`refuse`](Self::refuse).
+    #[track_caller]
+    pub fn accept_all(&self) {
+        self.nft(&format!("add table {TABLE}"));
+        self.nft(&format!("delete table {TABLE}"));
+    }
+
+    #[track_caller]
+    fn nft(&self, rule: &str) {
+        self.exec("nft", [rule]);
+    }
+}
+
+impl Drop for NetNs {
+    fn drop(&mut self) {
+        let removed = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        if !std::thread::panicking() {
+            assert!(removed.is_ok_and(|it| it.success()), "cannot remove {}", self.name);
+        }
+    }
+}
+
+#[track_caller]
+fn ip(args: &[&str]) {
+    let mut command = Command::new("ip");
+    command.args(args);
+    run(command);
+}
+
+#[track_caller]
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+    use crate::{Snmp, Target, has_admin, skip};
+
+    const LISTEN: &str = "import socket; it = socket.create_server(('10.77.0.2', 80)); print('ready', flush=True); \
+                          [it.accept() for _ in range(99)]";
+    const CONNECT: &str = "import socket, sys; s = socket.socket(); s.settimeout(0.5); \
+                           print(s.connect_ex(('10.77.0.2', 80)))";
+
+    #[test]
+    fn traffic_is_known_refused_and_gone_with_the_namespaces() {
+        if !has_admin() {
+            return skip("needs CAP_SYS_ADMIN for network namespaces");
+        }
+        let (a, b) = two_namespaces();
+        let mut listen = b.command("python3");
+        listen.args(["-c", LISTEN]);
+        let server = Target::start(listen);
+        let netns = std::fs::read_link(format!("/proc/{}/ns/net", server.pid())).unwrap();
+        assert_ne!(netns, std::fs::read_link("/proc/self/ns/net").unwrap(), "the pid is not the program's");
+        let connect = || Error::from_raw_os_error(a.exec("python3", ["-c", CONNECT]).trim().parse().unwrap());
+
+        let before = Snmp::of(&a);
+        assert_eq!(connect().raw_os_error(), Some(0));
+        assert_eq!(Snmp::of(&a).since(&before).get("Tcp.ActiveOpens"), Some(&1));
+        b.refuse(80, Refusal::Reset);
+        assert_eq!(connect().kind(), ErrorKind::ConnectionRefused);
+        b.accept_all();
+        b.refuse(80, Refusal::Drop);
+        assert_eq!(connect().kind(), ErrorKind::WouldBlock);
+        b.accept_all();
+        b.refuse(80, Refusal::Unreachable);
+        assert_eq!(connect().kind(), ErrorKind::HostUnreachable);
+        b.accept_all();
+        assert_eq!(connect().raw_os_error(), Some(0));
+
+        let path = a.path();
+        assert!(path.exists());
+        drop(server);
+        drop((a, b));
+        assert!(!path.exists());
+    }
+}

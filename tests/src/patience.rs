@@ -1,0 +1,36 @@
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks `done` until it is `Some`, for at most [`PATIENCE`].
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "tests wait in real time")]
+pub fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = done() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {} s for: {what}", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_until_there_is_an_answer() {
+        let mut asked = 0;
+        let got = eventually("the third time", || {
+            asked += 1;
+            (asked == 3).then_some("here")
+        });
+        assert_eq!((got, asked), ("here", 3));
+    }
+}

@@ -1,0 +1,109 @@
+//! The ends of a bench: as much as the machine gives, and the CPU time it took.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    num::NonZeroUsize,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+use crate::commands::one_short;
+
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A length of time that a bench may last.
+pub(crate) fn seconds(seconds: f64) -> io::Result<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
+}
+
+pub(crate) fn bulk_recv(listen: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    println!("ready\nlistening {}", listener.local_addr()?);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        let (start, cpu_before) = (Instant::now(), cpu_seconds());
+        let mut n_bytes = 0;
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n_bytes += n as u64,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        report_bytes(n_bytes, start, cpu_before);
+    }
+    Ok(())
+}
+
+pub(crate) fn bulk_send(to: SocketAddr, length: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    println!("ready");
+    let (start, cpu_before) = (Instant::now(), cpu_seconds());
+    let chunk = vec![b'x'; CHUNK_BYTES];
+    let mut n_bytes = 0;
+    while start.elapsed() < length {
+        stream.write_all(&chunk)?;
+        n_bytes += chunk.len() as u64;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    // The receiver closes when it has read all.
+    stream.read_to_end(&mut Vec::new())?;
+    report_bytes(n_bytes, start, cpu_before);
+    Ok(())
+}
+
+pub(crate) fn connect_rate(to: SocketAddr, length: Duration, threads: NonZeroUsize) -> io::Result<()> {
+    println!("ready");
+    let (start, cpu_before) = (Instant::now(), cpu_seconds());
+    let work = || {
+        let (mut done, mut failed) = (0_u64, 0_u64);
+        while start.elapsed() < length {
+            match one_short(to) {
+                Ok(()) => done += 1,
+                Err(_) => failed += 1,
+            }
+        }
+        (done, failed)
+    };
+    let (done, failed) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .filter_map(|it| it.join().ok())
+            .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+    });
+    let took = start.elapsed().as_secs_f64();
+    let answer = json!({
+        "connections": done,
+        "failed": failed,
+        "seconds": took,
+        "per_second": done as f64 / took,
+        "cpu_seconds": cpu_seconds() - cpu_before,
+    });
+    println!("{answer}");
+    Ok(())
+}
+
+fn report_bytes(n_bytes: u64, start: Instant, cpu_before: f64) {
+    let took = start.elapsed().as_secs_f64();
+    let answer = json!({
+        "bytes": n_bytes,
+        "seconds": took,
+        "bytes_per_second": n_bytes as f64 / took,
+        "cpu_seconds": cpu_seconds() - cpu_before,
+    });
+    println!("{answer}");
+}
+
+/// Of all threads of this process.
+fn cpu_seconds() -> f64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
+}

@@ -1,0 +1,66 @@
+//! target-conn: sockets that do exactly what they are told.
+//!
+//! Without arguments it takes commands from standard input, a line each, and answers each with a line
+//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`).
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test reads them")]
+
+mod bench;
+mod commands;
+mod tcp_info;
+
+use std::{
+    io::{self, BufRead as _},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use commands::Commands;
+
+/// Sockets that do what they are told.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Take one connection after the other, and print what each brought.
+    BulkRecv { listen: SocketAddr },
+    /// Send for some seconds over one connection, and print how much.
+    BulkSend { to: SocketAddr, seconds: f64 },
+    /// Open connections that each send 100 bytes and read 100, and print how many were made.
+    ConnectRate { to: SocketAddr, seconds: f64, threads: NonZeroUsize },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().mode {
+        None => interactive(),
+        Some(Mode::BulkRecv { listen }) => bench::bulk_recv(listen),
+        Some(Mode::BulkSend { to, seconds }) => {
+            bench::seconds(seconds).and_then(|it| bench::bulk_send(to, it))
+        }
+        Some(Mode::ConnectRate { to, seconds, threads }) => {
+            bench::seconds(seconds).and_then(|it| bench::connect_rate(to, it, threads))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("target-conn: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn interactive() -> io::Result<()> {
+    let mut commands = Commands::default();
+    println!("ready");
+    for line in io::stdin().lock().lines() {
+        println!("{}", commands.run(&line?));
+    }
+    Ok(())
+}
