@@ -2,10 +2,10 @@
 //!
 //! A module uses only modules before it in this list; `cargo xtask tidy` checks that.
 
-pub mod clock;
-pub mod vitals;
-pub mod config;
-pub mod targets;
-pub mod kernel;
 pub mod assemble;
+pub mod clock;
+pub mod config;
 pub mod detect;
+pub mod kernel;
+pub mod targets;
+pub mod vitals;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use agent_common::layout::{FileLayout, KernelLayout};
-use btf_rs::{Btf, BtfType as _, Struct, Type};
+use btf_rs::{Btf, Struct, Type};
 
 use super::KernelError;
 

@@ -10,13 +10,7 @@ use agent_common::names;
 
 // `push rbp` is what the probes of Go functions sit on, too.
 #[cfg(target_arch = "x86_64")]
-global_asm!(
-    ".globl taskscope_calibrate",
-    "taskscope_calibrate:",
-    "push rbp",
-    "pop rbp",
-    "ret",
-);
+global_asm!(".globl taskscope_calibrate", "taskscope_calibrate:", "push rbp", "pop rbp", "ret",);
 
 unsafe extern "C" {
     fn taskscope_calibrate();
@@ -45,8 +39,8 @@ impl Prices {
 pub(super) fn prices(ebpf: &mut Ebpf) -> Result<Prices, KernelError> {
     let exe = env::current_exe()
         .map_err(|source| KernelError::Iterator { what: "the agent's own executable", source })?;
-    let offset = file_offset(&exe)
-        .ok_or(KernelError::Missing { what: "function", name: "taskscope_calibrate" })?;
+    let offset =
+        file_offset(&exe).ok_or(KernelError::Missing { what: "function", name: "taskscope_calibrate" })?;
     let plain = cost_ns();
     let mut cost = |price: Price| -> Result<u64, KernelError> {
         let cookie = Some(price.cookie());
@@ -55,11 +49,7 @@ pub(super) fn prices(ebpf: &mut Ebpf) -> Result<Prices, KernelError> {
         drop(link);
         Ok(with.saturating_sub(plain))
     };
-    Ok(Prices {
-        trap_ns: cost(Price::Trap)?,
-        begin_ns: cost(Price::Begin)?,
-        end_ns: cost(Price::End)?,
-    })
+    Ok(Prices { trap_ns: cost(Price::Trap)?, begin_ns: cost(Price::Begin)?, end_ns: cost(Price::End)? })
 }
 
 /// CPU time of one call: the smallest of several rounds, because others disturb only upwards.

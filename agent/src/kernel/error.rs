@@ -45,7 +45,8 @@ fn verdict(error: &ProgramError) -> String {
     };
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let telling = lines.iter().rev().find(|line| !line.starts_with("processed ") && !line.starts_with("verification"));
+    let telling =
+        lines.iter().rev().find(|line| !line.starts_with("processed ") && !line.starts_with("verification"));
     telling.map_or_else(String::new, |line| {
         format!(": {line} ({} lines omitted)", lines.len().saturating_sub(1))
     })

@@ -21,7 +21,10 @@ use super::{
     maps::{self, InMap},
     packets, uprobes,
 };
-use crate::{config::settings::XdpMode, targets::{golang::Point, process::Tgid}};
+use crate::{
+    config::settings::XdpMode,
+    targets::{golang::Point, process::Tgid},
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent.bpf.o"));
 
@@ -123,11 +126,15 @@ impl Kernel {
         refused
     }
 
-    fn attach_tracepoint(&mut self, program: &'static str, tracepoint: &str, btf: &Btf) -> Result<(), KernelError> {
+    fn attach_tracepoint(
+        &mut self,
+        program: &'static str,
+        tracepoint: &str,
+        btf: &Btf,
+    ) -> Result<(), KernelError> {
         let name = program;
         let refuse = |source| KernelError::Program { program, source: Box::new(source) };
-        let program =
-            self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
         let program: &mut BtfTracePoint = program.try_into().map_err(refuse)?;
         program.load(tracepoint, btf).map_err(refuse)?;
         program.attach().map_err(refuse)?;
@@ -136,8 +143,7 @@ impl Kernel {
 
     fn link_iterator(&mut self, name: &'static str, walk: &str, btf: &Btf) -> Result<Link, KernelError> {
         let refuse = |source| KernelError::Program { program: name, source: Box::new(source) };
-        let program =
-            self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
         let program: &mut Iter = program.try_into().map_err(refuse)?;
         program.load(walk, btf).map_err(refuse)?;
         let fd = program.fd().map_err(refuse)?;
@@ -235,7 +241,7 @@ impl Kernel {
     pub fn watch(&mut self, tgid: Tgid, process: GoProcess) -> Result<(), KernelError> {
         let name = names::MAP_WATCHED;
         self.watched
-            .insert(tgid.0, InMap(process), 0)
+            .insert(&tgid.0, &InMap(process), 0)
             .map_err(|source| KernelError::Map { name, source: Box::new(source) })
     }
 

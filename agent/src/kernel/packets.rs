@@ -1,16 +1,12 @@
 //! The packet program on interfaces: XDP in the driver, or TCX where that is refused or taken.
 
-use std::{
-    ffi::CString,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{ffi::CString, fs, io, path::PathBuf};
 
 use agent_common::names;
 use aya::{
     Ebpf,
     programs::{
-        FdLink, LinkOrder, ProgramError, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
+        LinkOrder, ProgramError, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode, links::FdLink,
         tc::SchedClassifierLink,
     },
 };
@@ -108,12 +104,15 @@ fn attach_tcx(ebpf: &mut Ebpf, interface: &str) -> Result<SchedClassifierLink, K
     let name = c_name(interface, program)?;
     // First: a program before us that returns TC_ACT_OK would hide every packet.
     let at = TcAttach::Tcx { attach_type: TcAttachType::Ingress, order: LinkOrder::first() };
-    let id =
-        tcx.attach(name.as_c_str(), at).map_err(|source| attach_error(program, interface, source))?;
+    let id = tcx.attach(name.as_c_str(), at).map_err(|source| attach_error(program, interface, source))?;
     tcx.take_link(id).map_err(|source| attach_error(program, interface, source))
 }
 
-fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str, interface: &str) -> Result<&'a mut P, KernelError>
+fn program_mut<'a, P>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+    interface: &str,
+) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
@@ -122,10 +121,8 @@ where
 }
 
 fn c_name(interface: &str, program: &'static str) -> Result<CString, KernelError> {
-    CString::new(interface).map_err(|_| {
-        let source = ProgramError::UnknownInterface { name: interface.to_owned().into() };
-        attach_error(program, interface, source)
-    })
+    CString::new(interface)
+        .map_err(|error| attach_error(program, interface, ProgramError::IOError(io::Error::from(error))))
 }
 
 fn attach_error(program: &'static str, interface: &str, source: ProgramError) -> KernelError {
@@ -137,10 +134,4 @@ fn is_busy(error: &ProgramError) -> bool {
         return false;
     };
     matches!(error.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
-}
-
-/// Whether the interface is there; it may have been deleted under us.
-#[must_use]
-pub fn exists(interface: &str) -> bool {
-    Path::new("/sys/class/net").join(interface).exists()
 }
