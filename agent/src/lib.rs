@@ -5,6 +5,7 @@
 pub mod assemble;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod detect;
 pub mod kernel;
 pub mod targets;
