@@ -1,3 +1,6 @@
-//! Probes on a real kernel and real processes. Needs CAP_BPF; see `tests::require_bpf!`.
+//! On a real kernel with real processes: one file for each thing that is looked at.
 
+mod netns;
+mod residue;
+mod truth;
 mod verifier;

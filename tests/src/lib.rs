@@ -9,6 +9,7 @@ pub mod paths;
 mod patience;
 mod require;
 pub mod residue;
+pub mod shop;
 pub mod snmp;
 mod target;
 

@@ -11,9 +11,14 @@ pub fn built(name: &str) -> PathBuf {
     find_built(name).unwrap_or_else(|| panic!("`{name}` is not built: start tests with `cargo xtask test`"))
 }
 
+/// `cargo xtask test` says in `TASKSCOPE_BIN` and `TASKSCOPE_TARGETS` what it has built.
 pub fn find_built(name: &str) -> Option<PathBuf> {
+    let told = match name {
+        "taskscope" => env::var_os("TASKSCOPE_BIN").map(PathBuf::from),
+        _ => env::var_os("TASKSCOPE_TARGETS").map(|it| Path::new(&it).join(name)),
+    };
     let test = env::current_exe().expect("a test has a file");
-    find(&test, name, |it| it.is_file())
+    told.filter(|it| it.is_file()).or_else(|| find(&test, name, Path::is_file))
 }
 
 /// A script of `tests/targets`, by its path from there.

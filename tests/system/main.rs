@@ -1,0 +1,4 @@
+//! Whole programs, end to end.
+
+mod collector;
+mod shop;
