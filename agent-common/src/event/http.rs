@@ -69,7 +69,9 @@ wire! {
         pub conn_object: u64,
         /// As above: whether an attempt reached an HTTP/1 connection.
         pub reached_connection: u8,
-        pub reserved: [u8; 7],
+        pub reserved: [u8; 3],
+        /// Network namespace of a loopback connection, which means nothing elsewhere; else 0.
+        pub netns: u32,
     }
 }
 

@@ -2,6 +2,17 @@
 //!
 //! Must not know where bytes come from or who reads the state.
 
+mod address;
+mod connection;
+mod directory;
 pub mod edge;
+pub mod failure;
 pub mod histogram;
+mod http;
+mod requests;
+mod role;
+mod sockets;
 pub mod span;
+pub mod state;
+mod topology;
+pub mod traces;

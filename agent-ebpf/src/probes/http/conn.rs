@@ -168,6 +168,7 @@ pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
     call.remote = conn.remote;
     call.local_port = conn.local_port;
     call.remote_port = conn.remote_port;
+    call.netns = conn.netns;
     let field = match position {
         Position::Written => offset!(KERNEL_LAYOUT.tcp_write_seq),
         Position::Consumed => offset!(KERNEL_LAYOUT.tcp_copied_seq),

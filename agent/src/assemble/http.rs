@@ -1,0 +1,131 @@
+//! A request record becomes a span.
+
+use std::sync::Arc;
+
+use agent_common::event::http::{Call, end, joined_by, side};
+
+use super::{
+    address,
+    span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+};
+use crate::{clock::Ktime, targets::process::Process};
+
+/// `None` when the record contradicts itself, which no kernel half of this build makes.
+#[must_use]
+pub(super) fn span(call: &Call, process: &Arc<Process>) -> Option<Span> {
+    let side = match call.side {
+        side::SERVER => Side::Server,
+        side::CLIENT => Side::Client,
+        _ => return None,
+    };
+    let outcome = outcome(call, side)?;
+    let target = text(&call.path, call.path_len);
+    let (path, query) =
+        target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+    let method = text(&call.method, call.method_len);
+    // net/http: an empty method of a client's request means GET.
+    let method = if method.is_empty() && side == Side::Client { "GET".to_owned() } else { method };
+    Some(Span {
+        trace_id: TraceId(call.trace_id),
+        span_id: SpanId(call.span_id),
+        parent: (call.parent_span_id != [0; 8]).then_some(SpanId(call.parent_span_id)),
+        joined_by: match call.joined_by {
+            joined_by::GOID => JoinedBy::Goid,
+            joined_by::PARENT_GOID => JoinedBy::ParentGoid,
+            joined_by::CONNECTION => JoinedBy::Connection,
+            _ => JoinedBy::Nothing,
+        },
+        side,
+        process: Arc::clone(process),
+        began: Ktime(call.began_ktime_ns),
+        ended: Ktime(call.header.ktime_ns),
+        method,
+        path: path.to_owned(),
+        has_query: query.is_some(),
+        host: text(&call.host, call.host_len),
+        outcome,
+        local: address::socket(call.local, call.local_port),
+        peer: address::socket(call.remote, call.remote_port),
+        goid: call.goid,
+    })
+}
+
+fn outcome(call: &Call, side: Side) -> Option<Outcome> {
+    const OK: u16 = 200;
+    Some(match call.end {
+        // The handler wrote nothing: net/http answers 200 for it.
+        end::RETURNED if call.status == 0 && side == Side::Server => Outcome::Status(OK),
+        end::RETURNED => Outcome::Status(call.status),
+        end::HIJACKED => Outcome::Hijacked,
+        end::ABORTED => Outcome::Aborted,
+        end::FAILED => Outcome::Failed,
+        end::NO_CONNECTION => Outcome::NoConnection,
+        _ => return None,
+    })
+}
+
+fn text(bytes: &[u8], len: u8) -> String {
+    let len = usize::from(len).min(bytes.len());
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::Wire as _;
+
+    use super::*;
+    use crate::assemble::directory;
+
+    #[test]
+    fn the_query_never_leaves() {
+        check("server returned 0 GET /a/b?card=4711", "Server GET /a/b ?true Status(200)");
+        check("server returned 503 POST /x", "Server POST /x ?false Status(503)");
+    }
+
+    #[test]
+    fn a_client_without_a_method_gets() {
+        check("client returned 404 - /x", "Client GET /x ?false Status(404)");
+    }
+
+    #[test]
+    fn requests_end_in_many_ways() {
+        check("server aborted 0 GET /x", "Server GET /x ?false Aborted");
+        check("server hijacked 101 GET /x", "Server GET /x ?false Hijacked");
+        check("client failed 0 GET /x", "Client GET /x ?false Failed");
+        check("client unconnected 0 GET /x", "Client GET /x ?false NoConnection");
+    }
+
+    #[test]
+    fn rubbish_is_no_span() {
+        let process = directory::tests::process(1, "/bin/a");
+        assert_eq!(span(&Call::zeroed(), &process), None);
+        let call = Call { side: side::SERVER, end: 77, ..Call::zeroed() };
+        assert_eq!(span(&call, &process), None);
+        let call = Call { side: 1, end: 1, path_len: 255, host_len: 255, method_len: 255, ..Call::zeroed() };
+        assert!(span(&call, &process).is_some(), "lengths beyond the fields are cut");
+    }
+
+    #[track_caller]
+    fn check(input: &str, want: &str) {
+        let words: Vec<&str> = input.split(' ').collect();
+        let [who, how, status, method, path] = words[..] else { panic!("{input}") };
+        let mut call = Call { status: status.parse().unwrap(), ..Call::zeroed() };
+        call.side = if who == "server" { side::SERVER } else { side::CLIENT };
+        call.end = match how {
+            "returned" => end::RETURNED,
+            "hijacked" => end::HIJACKED,
+            "aborted" => end::ABORTED,
+            "failed" => end::FAILED,
+            _ => end::NO_CONNECTION,
+        };
+        let method = method.trim_matches('-');
+        call.method[..method.len()].copy_from_slice(method.as_bytes());
+        call.method_len = method.len() as u8;
+        call.path[..path.len()].copy_from_slice(path.as_bytes());
+        call.path_len = path.len() as u8;
+        let span = span(&call, &directory::tests::process(1, "/bin/a")).unwrap();
+        let got =
+            format!("{:?} {} {} ?{} {:?}", span.side, span.method, span.path, span.has_query, span.outcome);
+        assert_eq!(got, want, "{input}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Which end of a connection is the client, when the socket itself does not tell.
+
+use std::{collections::HashMap, ops::RangeInclusive};
+
+use agent_common::event::sock;
+
+use super::edge::Confidence;
+use crate::targets::process::Tgid;
+
+/// The kernel's default `ip_local_port_range`.
+const EPHEMERAL: RangeInclusive<u16> = 32768..=60999;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+/// Ports in LISTEN, by network namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listeners {
+    ports: HashMap<u32, HashMap<u16, Tgid>>,
+}
+
+impl Listeners {
+    pub(super) fn insert(&mut self, netns: u32, port: u16, tgid: Tgid) {
+        self.ports.entry(netns).or_default().insert(port, tgid);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.ports.clear();
+    }
+
+    #[must_use]
+    pub(super) fn owner(&self, netns: u32, port: u16) -> Option<Tgid> {
+        self.ports.get(&netns)?.get(&port).copied()
+    }
+
+    fn any(&self, netns: u32) -> bool {
+        self.ports.get(&netns).is_some_and(|ports| !ports.is_empty())
+    }
+}
+
+/// The own role of a socket, and how sure that is.
+///
+/// An undirected edge is drawn from the end that was seen: [`Confidence::None`] says so.
+#[must_use]
+pub(super) fn decide(state: &sock::State, listeners: &Listeners) -> (Role, Confidence) {
+    match state.role {
+        sock::role::CLIENT => return (Role::Client, Confidence::Exact),
+        sock::role::SERVER => return (Role::Server, Confidence::Exact),
+        _ => {}
+    }
+    if listeners.owner(state.netns, state.local_port).is_some() {
+        return (Role::Server, Confidence::Listener);
+    }
+    if listeners.any(state.netns) {
+        return (Role::Client, Confidence::Listener);
+    }
+    let (local, remote) = (state.local_port, state.remote_port);
+    match (EPHEMERAL.contains(&local), EPHEMERAL.contains(&remote)) {
+        (true, false) if remote < *EPHEMERAL.start() => (Role::Client, Confidence::Port),
+        (false, true) if local < *EPHEMERAL.start() => (Role::Server, Confidence::Port),
+        (false, false) if local != remote => {
+            (if local < remote { Role::Server } else { Role::Client }, Confidence::Port)
+        }
+        _ => (Role::Client, Confidence::None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::Wire as _;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_itself_knows_best() {
+        check(sock::role::CLIENT, 80, 40000, &[80], "Client Exact");
+        check(sock::role::SERVER, 40000, 80, &[], "Server Exact");
+    }
+
+    #[test]
+    fn a_listener_makes_a_server_and_others_make_a_client() {
+        check(sock::role::UNKNOWN, 50000, 80, &[50000], "Server Listener");
+        check(sock::role::UNKNOWN, 40000, 50000, &[22], "Client Listener");
+    }
+
+    #[test]
+    fn ports_are_the_last_resort() {
+        check(sock::role::UNKNOWN, 40000, 80, &[], "Client Port");
+        check(sock::role::UNKNOWN, 80, 40000, &[], "Server Port");
+        check(sock::role::UNKNOWN, 443, 8080, &[], "Server Port");
+        check(sock::role::UNKNOWN, 40000, 40001, &[], "Client None");
+        check(sock::role::UNKNOWN, 40000, 61000, &[], "Client None");
+    }
+
+    #[track_caller]
+    fn check(role: u8, local_port: u16, remote_port: u16, listening: &[u16], want: &str) {
+        let state = sock::State { role, local_port, remote_port, netns: 1, ..sock::State::zeroed() };
+        let mut listeners = Listeners::default();
+        listening.iter().for_each(|port| listeners.insert(1, *port, Tgid(1)));
+        // Those of another namespace mean nothing.
+        listeners.insert(2, local_port, Tgid(2));
+        let (role, confidence) = decide(&state, &listeners);
+        assert_eq!(format!("{role:?} {confidence:?}"), want);
+    }
+}

@@ -1,0 +1,218 @@
+//! The whole state, with one owner.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+
+use agent_common::event::{
+    Event,
+    http::{Call, joined_by, side},
+    packet::{Stray, what},
+    sock::{ConnectFailed, Row},
+};
+
+use super::{
+    address,
+    directory::Directory,
+    edge::Edge,
+    failure::ConnectFailure,
+    http,
+    requests::{Request, Requests, Tuple},
+    sockets::{Sockets, Surroundings},
+    span::Span,
+    topology::Topology,
+    traces::{Trace, Traces},
+};
+use crate::{
+    clock::Ktime,
+    targets::process::{Process, Tgid},
+    vitals::{Vital, Vitals},
+};
+
+/// What a batch of events gave, for those who come after.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub spans: Vec<Arc<Span>>,
+    pub failures: Vec<ConnectFailure>,
+}
+
+/// Sockets, edges, requests, traces.
+#[derive(Debug)]
+pub struct State {
+    directory: Directory,
+    sockets: Sockets,
+    topology: Topology,
+    requests: Requests,
+    traces: Traces,
+    vitals: Arc<Vitals>,
+    window: Duration,
+}
+
+impl State {
+    #[must_use]
+    pub fn new(vitals: Arc<Vitals>, window: Duration) -> Self {
+        Self {
+            directory: Directory::default(),
+            sockets: Sockets::default(),
+            topology: Topology::default(),
+            requests: Requests::default(),
+            traces: Traces::default(),
+            vitals,
+            window,
+        }
+    }
+
+    pub fn local_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.sockets.local_addresses(addresses);
+    }
+
+    pub fn process(&mut self, process: Arc<Process>) {
+        self.directory.insert(process);
+    }
+
+    pub fn process_ended(&mut self, tgid: Tgid, now: Ktime) {
+        self.directory.end(tgid, now);
+    }
+
+    #[must_use]
+    pub fn knows(&self, tgid: Tgid) -> Option<&Arc<Process>> {
+        self.directory.get(tgid).map(|known| &known.process)
+    }
+
+    /// Processes that have not ended, as far as is known.
+    #[must_use]
+    pub fn alive(&self) -> Vec<Tgid> {
+        self.directory.alive().collect()
+    }
+
+    /// Processes that the events speak of and nobody has introduced.
+    #[must_use]
+    pub fn strangers<'a>(&self, events: impl IntoIterator<Item = &'a Event>) -> BTreeSet<Tgid> {
+        let tgids = events.into_iter().filter_map(|event| match event {
+            Event::ConnectFailed(it) => Some(it.row.state.tgid),
+            Event::Closed(it) => Some(it.row.state.tgid),
+            Event::Call(it) => Some(it.header.tgid),
+            Event::Exec(_) | Event::Exit(_) | Event::Stray(_) => None,
+        });
+        self.unknown(tgids)
+    }
+
+    /// As [`State::strangers`], of a dump.
+    #[must_use]
+    pub fn strangers_of_rows(&self, rows: &[Row]) -> BTreeSet<Tgid> {
+        self.unknown(rows.iter().map(|row| row.state.tgid))
+    }
+
+    fn unknown(&self, tgids: impl Iterator<Item = u32>) -> BTreeSet<Tgid> {
+        tgids.filter(|tgid| *tgid != 0).map(Tgid).filter(|it| self.directory.get(*it).is_none()).collect()
+    }
+
+    /// Takes a batch, in the order in which the kernel half made it.
+    pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
+        let mut output = Output::default();
+        for event in events {
+            match event {
+                Event::Closed(it) => self.socket(&it.row, true, now),
+                Event::ConnectFailed(it) => output.failures.push(self.connect_failed(it, now)),
+                Event::Call(it) => output.spans.extend(self.call(it)),
+                Event::Stray(it) => self.stray(it, now),
+                Event::Exec(_) => {}
+                Event::Exit(it) => self.directory.end(Tgid(it.header.tgid), now),
+            }
+        }
+        self.settle(now);
+        self.vitals.add(Vital::EventsAssembled, events.len() as u64);
+        output
+    }
+
+    /// Takes a whole dump of the sockets.
+    pub fn rows(&mut self, rows: &[Row], now: Ktime) {
+        self.sockets.dump_begins();
+        rows.iter().for_each(|row| self.sockets.listener(row));
+        rows.iter().for_each(|row| self.socket(row, false, now));
+        self.settle(now);
+        self.vitals.add(Vital::SocketRows, rows.len() as u64);
+    }
+
+    /// Forgets what is old. Call it about once a second.
+    pub fn tick(&mut self, now: Ktime) {
+        let (sockets, around) = self.split(now);
+        sockets.sweep(&around);
+        self.settle(now);
+        self.topology.sweep(now);
+        self.traces.sweep(now, self.window);
+        self.directory.sweep(now);
+    }
+
+    #[must_use]
+    pub fn edges(&self) -> Vec<Arc<Edge>> {
+        self.topology.snapshot()
+    }
+
+    #[must_use]
+    pub fn traces(&self) -> Vec<Arc<Trace>> {
+        self.traces.snapshot()
+    }
+
+    fn split(&mut self, now: Ktime) -> (&mut Sockets, Surroundings<'_>) {
+        let Self { directory, sockets, topology, requests, vitals, .. } = self;
+        (sockets, Surroundings { directory, topology, requests, vitals, now })
+    }
+
+    fn settle(&mut self, now: Ktime) {
+        let (sockets, mut around) = self.split(now);
+        sockets.settle(&mut around);
+        self.requests.settle(now, &mut self.topology, &self.vitals);
+    }
+
+    fn socket(&mut self, row: &Row, closed: bool, now: Ktime) {
+        let (sockets, around) = self.split(now);
+        sockets.socket(row, closed, &around);
+    }
+
+    fn connect_failed(&mut self, record: &ConnectFailed, now: Ktime) -> ConnectFailure {
+        let client = self.knows(Tgid(record.row.state.tgid)).map(Arc::clone);
+        let failure = ConnectFailure::new(record, client);
+        let (sockets, mut around) = self.split(now);
+        sockets.connect_failed(&record.row, &failure, &mut around);
+        failure
+    }
+
+    fn stray(&mut self, stray: &Stray, now: Ktime) {
+        match stray.what {
+            what::NEW_PEER => self.vitals.add(Vital::PeersSeen, 1),
+            what::RST_UNMATCHED => self.vitals.add(Vital::ResetsUnmatched, stray.count - stray.count / 2),
+            _ => {
+                let (sockets, mut around) = self.split(now);
+                sockets.syn_unanswered(stray, &mut around);
+            }
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> Option<Arc<Span>> {
+        let Some(process) = self.knows(Tgid(call.header.tgid)) else {
+            self.vitals.add(Vital::SpansUnknownProcess, 1);
+            return None;
+        };
+        let Some(span) = http::span(call, process).map(Arc::new) else {
+            self.vitals.add(Vital::EventsUndecodable, 1);
+            return None;
+        };
+        self.vitals.add(Vital::SpansMade, 1);
+        if let Some(request) = request(call, &span) {
+            self.requests.add(request, &self.vitals);
+        }
+        self.traces.add(Arc::clone(&span));
+        Some(span)
+    }
+}
+
+/// A request that both ends saw is counted by its client.
+fn request(call: &Call, span: &Span) -> Option<Request> {
+    if call.joined_by == joined_by::CONNECTION {
+        return None;
+    }
+    let own = address::socket(call.local, call.local_port)?;
+    let other = address::socket(call.remote, call.remote_port)?;
+    let (client, server) = if call.side == side::CLIENT { (own, other) } else { (other, own) };
+    let tuple = Tuple::new(client, server, call.netns);
+    Some(Request { tuple, lasted: span.duration(), is_error: span.is_error(), ended: span.ended })
+}
