@@ -32,13 +32,14 @@ const LIMITS: &[&str] = &["-timeout=10", "-rss_limit_mb=1024"];
 
 /// Feeds random bytes to the readers of foreign bytes, and fails if one panics or takes too long.
 ///
-/// The targets are the programs of tests/fuzz. Inputs that reach new code are kept in
-/// tests/fuzz/corpus, inputs that break something in tests/fuzz/artifacts. The first build
-/// takes minutes, because all dependencies are built anew with coverage.
+/// The targets are the programs of tests/fuzz, which begin with the inputs in tests/fuzz/corpus/NAME
+/// if there are any. Inputs that reach new code are kept in target/fuzz/corpus, inputs that break
+/// something in target/fuzz/artifacts. The first build takes minutes, because all dependencies are
+/// built anew with coverage.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask fuzz                       all targets, 60 s together\n  \
                         cargo xtask fuzz elf --for 10m\n  \
-                        cargo xtask fuzz elf tests/fuzz/artifacts/elf/crash-...   one input again")]
+                        cargo xtask fuzz elf target/fuzz/artifacts/elf/crash-...   one input again")]
 pub(crate) struct Options {
     /// Which one; without it all of them, one after another.
     target: Option<String>,
@@ -54,8 +55,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     setup::ensure(&[setup::Group::Fuzz])?;
-    let dir = sh::root().join("tests/fuzz");
-    let manifest = dir.join("Cargo.toml");
+    let manifest = sh::root().join("tests/fuzz/Cargo.toml");
     let text =
         fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     let all = programs(&text);
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for name in chosen {
         let done = match &options.input {
             Some(input) => sh::run(Command::new(folder.join(name)).args(LIMITS).arg(input)),
-            None => fuzz(&folder.join(name), &dir, name, each),
+            None => fuzz(&folder.join(name), name, each),
         };
         if let Err(error) = done {
             broken.push(format!("\n  {name}: {error:#}"));
@@ -100,30 +100,39 @@ fn build(manifest: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(target_dir.join(TRIPLE).join("release"))
 }
 
-fn fuzz(program: &Path, dir: &Path, name: &str, seconds: u64) -> anyhow::Result<()> {
-    let corpus = dir.join("corpus").join(name);
-    let artifacts = dir.join("artifacts").join(name);
+fn fuzz(program: &Path, name: &str, seconds: u64) -> anyhow::Result<()> {
+    // Seen from the root, so that what is printed can be typed.
+    let [corpus, artifacts] = ["corpus", "artifacts"].map(|it| Path::new("target/fuzz").join(it).join(name));
     for folder in [&corpus, &artifacts] {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(sh::root().join(folder))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let before = inputs(&artifacts)?;
-    let done = sh::run(
-        Command::new(program)
-            .args(LIMITS)
-            .arg(format!("-max_total_time={seconds}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .arg(&corpus),
-    );
+    let mut libfuzzer = Command::new(program);
+    libfuzzer
+        .current_dir(sh::root())
+        .args(LIMITS)
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .arg(&corpus);
+    let seeds = Path::new("tests/fuzz/corpus").join(name);
+    if sh::root().join(&seeds).is_dir() {
+        libfuzzer.arg(seeds);
+    }
+    let done = sh::run(&mut libfuzzer);
     let new = inputs(&artifacts)?.into_iter().find(|it| !before.contains(it));
-    done.with_context(|| match new {
-        Some(input) => format!("{0}; again: cargo xtask fuzz {name} {0}", input.display()),
-        None => "stopped without an input".to_owned(),
-    })
+    match (done, new) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(input)) => bail!("{0}\n    again: cargo xtask fuzz {name} {0}", input.display()),
+        // The same input as in an earlier run, or no fault of the target's.
+        (Err(error), None) => Err(error),
+    }
 }
 
-fn inputs(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    entries.map(|it| Ok(it?.path())).collect()
+fn inputs(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(sh::root().join(folder)).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries.map(|it| Ok(folder.join(it?.file_name()))).collect()
 }
 
 /// The names of all `[[bin]]`s.

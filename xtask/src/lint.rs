@@ -78,5 +78,5 @@ pub(crate) fn deny() -> anyhow::Result<()> {
 
 fn deny_check(what: &[&str]) -> anyhow::Result<()> {
     let mut deny = Command::new(setup::cargo_deny()?);
-    sh::run(deny.current_dir(sh::root()).args(["check", "--config", ".ci/deny.toml"]).args(what))
+    sh::run(deny.current_dir(sh::root()).args(["--config", ".ci/deny.toml", "check"]).args(what))
 }

@@ -39,20 +39,21 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Task::parse() {
-        Task::Setup(options) => setup::run(&options),
-        Task::Bpf(options) => bpf::run(&options),
-        Task::Build(options) => build::run(&options),
-        Task::Check(options) => check::run(&options),
-        Task::Lint(options) => lint::run(&options),
-        Task::Clippy(options) => lint::clippy(&options),
+    let done = |()| ExitCode::SUCCESS;
+    let result = match Task::parse() {
+        Task::Setup(options) => setup::run(&options).map(done),
+        Task::Bpf(options) => bpf::run(&options).map(done),
+        Task::Build(options) => build::run(&options).map(done),
+        Task::Check(options) => check::run(&options).map(done),
+        Task::Lint(options) => lint::run(&options).map(done),
+        Task::Clippy(options) => lint::clippy(&options).map(done),
         Task::Test(options) => test::run(&options),
-        Task::Fuzz(options) => fuzz::run(&options),
-        Task::Tidy(options) => tidy::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options).map(done),
+        Task::Tidy(options) => tidy::run(&options).map(done),
         Task::Ci(options) => ci::run(&options),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match result {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

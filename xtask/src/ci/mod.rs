@@ -2,9 +2,9 @@
 
 mod readme;
 
-use std::{fs, time::Duration};
+use std::{fs, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use clap::{Args, Parser as _};
 
 use crate::{clock, lint, setup, sh, test, tidy};
@@ -27,11 +27,14 @@ struct Step {
     error: Option<anyhow::Error>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+/// The count of tests is the last line, also of a failure.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let tests = test_options()?;
     let mut tally = None;
     let mut run_tests = || {
-        tally = Some(test::tally(&tests, test::Skips::Fail)?);
+        let counted = test::tally(&tests, test::Skips::Fail)?;
+        tally = Some(counted);
+        ensure!(counted.failed == 0, "{} tests failed", counted.failed);
         Ok(())
     };
     let parts: [(&'static str, &mut dyn FnMut() -> anyhow::Result<()>); 7] = [
@@ -55,14 +58,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             break;
         }
     }
-    let tally = tally.unwrap_or_default();
-    let n_failed = steps.iter().filter(|it| it.error.is_some()).count();
+    // Tests that could not be begun have not passed.
+    let tally = tally.unwrap_or(test::Tally { failed: 1, ..test::Tally::default() });
     print(&steps);
     println!("{tally}");
-    if n_failed > 0 || tally.failed > 0 {
-        bail!("{n_failed} parts and {} tests failed", tally.failed);
-    }
-    Ok(())
+    let is_good = tally.failed == 0 && steps.iter().all(|it| it.error.is_none());
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(steps: &[Step]) {

@@ -4,15 +4,14 @@ mod tally;
 
 use std::{
     io::{self, Read, Write},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     thread,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    bpf,
     build::{self, Profile},
     fixtures,
     host::host_cargo,
@@ -50,13 +49,11 @@ enum Suite {
     System,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+/// Says nothing after the count, not even of a failure: the count is the last line.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let tally = tally(options, Skips::AsEnvironmentSays)?;
     println!("{tally}");
-    if tally.failed > 0 {
-        bail!("{} failed", tally.failed);
-    }
-    Ok(())
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What a test does that finds the kernel or a privilege lacking.
@@ -74,8 +71,12 @@ pub(crate) fn tally(options: &Options, skips: Skips) -> anyhow::Result<Tally> {
     let env = if suites == [Suite::Pure] { Vec::new() } else { prepare()? };
     let mut total = Tally::default();
     for suite in suites {
-        // All is compiled before the first test runs, and an error there is no failed test.
-        sh::run(suite.cargo()?.arg("--no-run"))?;
+        // Compiled with our terminal, so that the progress is seen, then run with the output read.
+        if let Err(error) = sh::run(suite.cargo()?.arg("--no-run")) {
+            eprintln!("error: {error:#}");
+            total.failed += 1;
+            continue;
+        }
         let mut cargo = suite.cargo()?;
         cargo.envs(env.iter().cloned()).arg("--no-fail-fast").args(&options.name).arg("--");
         if suite != Suite::Pure {
@@ -84,7 +85,7 @@ pub(crate) fn tally(options: &Options, skips: Skips) -> anyhow::Result<Tally> {
         if skips == Skips::Fail {
             cargo.env("TASKSCOPE_TESTS_REQUIRE", "bpf");
         }
-        total += count(cargo.args(&options.args))?;
+        total += count(cargo.args(&options.args), io::stdout(), io::stderr())?;
     }
     Ok(total)
 }
@@ -92,7 +93,6 @@ pub(crate) fn tally(options: &Options, skips: Skips) -> anyhow::Result<Tally> {
 /// What kernel and system tests find ready, and the variables that tell them where.
 fn prepare() -> anyhow::Result<Vec<(&'static str, std::ffi::OsString)>> {
     setup::ensure(&[setup::Group::Build, setup::Group::Test])?;
-    bpf::object()?;
     let taskscope = build::taskscope(Profile::Debug)?;
     let fixtures = fixtures::build()?;
     Ok(vec![
@@ -122,7 +122,7 @@ impl Suite {
 }
 
 /// Runs tests, shows what they say as they say it, and counts.
-fn count(command: &mut Command) -> anyhow::Result<Tally> {
+fn count(command: &mut Command, stdout: impl Write, stderr: impl Write + Send) -> anyhow::Result<Tally> {
     let shown = sh::shown(command);
     eprintln!("+ {shown}");
     let mut child = command
@@ -132,8 +132,8 @@ fn count(command: &mut Command) -> anyhow::Result<Tally> {
         .with_context(|| format!("cannot start `{shown}`"))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (out, err) = thread::scope(|scope| {
-        let err = scope.spawn(|| tee(err, io::stderr()));
-        (tee(out, io::stdout()), err.join())
+        let err = scope.spawn(|| tee(err, stderr));
+        (tee(out, stdout), err.join())
     });
     let err = err.map_err(|_| anyhow::anyhow!("the reader of `{shown}` died"))??;
     let status = child.wait().with_context(|| format!("cannot wait for `{shown}`"))?;
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn a_program_that_dies_without_a_word_is_a_failure() {
-        let tally = count(Command::new("sh").args(["-c", "kill -9 $$"])).unwrap();
+        let tally = count(Command::new("sh").args(["-c", "kill -9 $$"]), io::sink(), io::sink()).unwrap();
         assert_eq!(tally.to_string(), "0 passed, 1 failed, 0 skipped");
     }
 
     #[test]
     fn both_outputs_are_counted() {
         let script = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; echo 'skipped: no bpf' >&2";
-        let tally = count(Command::new("sh").args(["-c", script])).unwrap();
+        let tally = count(Command::new("sh").args(["-c", script]), io::sink(), io::sink()).unwrap();
         assert_eq!(tally.to_string(), "1 passed, 0 failed, 1 skipped");
     }
 }

@@ -11,9 +11,9 @@ use std::{
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    passed: u64,
+    pub(crate) passed: u64,
     pub(crate) failed: u64,
-    skipped: u64,
+    pub(crate) skipped: u64,
 }
 
 impl Tally {
