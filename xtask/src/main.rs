@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that plain cargo cannot express. One file or folder per subcommand.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
 
+mod bench;
 mod bpf;
 mod build;
 mod cache;
@@ -34,6 +35,7 @@ enum Task {
     Clippy(lint::ClippyOptions),
     Test(test::Options),
     Fuzz(fuzz::Options),
+    Bench(bench::Options),
     Tidy(tidy::Options),
     Ci(ci::Options),
 }
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Clippy(options) => lint::clippy(&options).map(done),
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options).map(done),
+        Task::Bench(options) => bench::run(&options).map(done),
         Task::Tidy(options) => tidy::run(&options).map(done),
         Task::Ci(options) => ci::run(&options),
     };

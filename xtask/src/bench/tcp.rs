@@ -1,0 +1,71 @@
+//! Short TCP connections, as many as the machine makes.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::{Measures, Programs, Scenario};
+use crate::sh;
+
+const SECONDS: &str = "2";
+const THREADS: &str = "2";
+/// What the client sends, and waits for.
+const SHORT_BYTES: usize = 100;
+
+#[derive(Default)]
+pub(super) struct Connect {
+    server: Option<SocketAddr>,
+}
+
+impl Scenario for Connect {
+    fn name(&self) -> &'static str {
+        "tcp-connect"
+    }
+
+    fn prepare(&mut self, _: &Programs) -> anyhow::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on the loopback")?;
+        self.server = Some(listener.local_addr().context("the listener has an address")?);
+        // They end with us: what they serve is only there for the bench.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                // A client that is gone is the next round's beginning, no error.
+                _ = stream.and_then(answer);
+            }
+        });
+        Ok(())
+    }
+
+    fn probed(&self) -> Option<u32> {
+        None
+    }
+
+    fn round(&mut self, programs: &Programs) -> anyhow::Result<Measures> {
+        let server = self.server.context("the server runs")?.to_string();
+        let output = sh::output(
+            Command::new(programs.cargo.join("target-conn"))
+                .args(["connect-rate", &server, SECONDS, THREADS])
+                .stderr(Stdio::inherit()),
+        )?;
+        let sum = output.lines().last().context("the client says what it did")?;
+        let sum: Value = serde_json::from_str(sum).context("the client's sum")?;
+        let number = |name: &str| sum[name].as_f64().with_context(|| format!("the client's {name}"));
+        let n_connections = number("connections")?;
+        ensure!(n_connections > 0.0 && sum["failed"] == 0, "the client saw {sum}");
+        Ok(Measures {
+            target_cpu_us_per_request: number("cpu_seconds")? * 1e6 / n_connections,
+            throughput: number("per_second")?,
+        })
+    }
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut bytes = [0; SHORT_BYTES];
+    stream.read_exact(&mut bytes)?;
+    stream.write_all(&bytes)
+}
