@@ -140,7 +140,7 @@ fn section<R: ReadAt>(file: &ElfFile<R>, name: &str, max_bytes: u64) -> Option<V
 }
 
 fn decompress(section: &Section, data: Vec<u8>, max_bytes: u64) -> Option<Vec<u8>> {
-    if section.flags & u64::from(object::elf::SHF_COMPRESSED.0) == 0 {
+    if section.flags & object::elf::SHF_COMPRESSED.0 == 0 {
         return Some(data);
     }
     let (kind, size) = (u32_at(&data, 0)?, u64_at(&data, 8)?);
@@ -150,4 +150,96 @@ fn decompress(section: &Section, data: Vec<u8>, max_bytes: u64) -> Option<Vec<u8
     }
     let compressed = CompressedData { format: CompressionFormat::Zlib, data: body, uncompressed_size: size };
     Some(compressed.decompress().ok()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Unit, struct and member, each with a name; then no more.
+    const ABBREVIATIONS: &[u8] = &[
+        1, 0x11, 1, 0x03, 0x08, 0, 0, // compile unit with children: name as a string
+        2, 0x13, 1, 0x03, 0x08, 0, 0, // structure with children: name as a string
+        3, 0x0d, 0, 0x03, 0x08, 0x38, 0x0f, 0, 0, // member: name as a string, offset as a varint
+        0,
+    ];
+
+    #[test]
+    fn reads_members_and_sums_paths() {
+        let poll = structure("internal/poll.FD", &[("fdmu", 0), ("Sysfd", 16)]);
+        let net_fd = structure("net.netFD", &[("pfd", 8)]);
+        let response = structure("net/http.response", &[("conn", 0), ("other", 7), ("status", 128)]);
+        let info = unit("runtime", &[poll, structure("other.T", &[("pfd", 1)]), net_fd, response]);
+        let want =
+            HashMap::from([(Field::NetFdSysfd, 24), (Field::ResponseConn, 0), (Field::ResponseStatus, 128)]);
+        assert_eq!(parse(&info, ABBREVIATIONS), want);
+    }
+
+    #[test]
+    fn half_a_path_and_units_of_others_tell_nothing() {
+        let net_fd = structure("net.netFD", &[("pfd", 8)]);
+        assert_eq!(parse(&unit("runtime", &[net_fd]), ABBREVIATIONS), HashMap::new());
+        let response = structure("net/http.response", &[("conn", 0)]);
+        assert_eq!(parse(&unit("crt0.c", &[response]), ABBREVIATIONS), HashMap::new());
+    }
+
+    #[test]
+    fn damage_ends_the_reading() {
+        let response = structure("net/http.response", &[("conn", 9), ("status", 128)]);
+        let info = unit("runtime", &[response]);
+        for size in 0..info.len() {
+            assert!(parse(&info[..size], ABBREVIATIONS).is_empty(), "{size} bytes");
+        }
+        for size in 0..ABBREVIATIONS.len() {
+            parse(&info, &ABBREVIATIONS[..size]);
+        }
+        for index in 0..info.len() {
+            let mut damaged = info.clone();
+            damaged[index] ^= 0xff;
+            parse(&damaged, ABBREVIATIONS);
+        }
+    }
+
+    #[test]
+    fn a_compressed_section_may_not_claim_too_much() {
+        let mut section = Section {
+            name: ".debug_info".to_owned(),
+            kind: 1,
+            flags: object::elf::SHF_COMPRESSED.0,
+            address: 0,
+            offset: 0,
+            size: 0,
+            link: 0,
+        };
+        // "hello" in a stored block.
+        let zlib = [&[0x78, 0x01, 0x01, 5, 0, 0xfa, 0xff][..], b"hello", &[0x06, 0x2c, 0x02, 0x15]].concat();
+        let data = |size: u64| [&[1, 0, 0, 0, 0, 0, 0, 0][..], &size.to_le_bytes(), &[0; 8], &zlib].concat();
+        assert_eq!(decompress(&section, data(5), 64).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(decompress(&section, data(4), 64).as_deref(), Some(&b"hell"[..]), "cut to what it says");
+        assert_eq!(decompress(&section, data(6), 64), None, "less than it says");
+        assert_eq!(decompress(&section, data(1 << 40), 64), None);
+        assert_eq!(decompress(&section, data(5)[..20].to_vec(), 64), None);
+        section.flags = 0;
+        assert_eq!(decompress(&section, zlib.clone(), 64), Some(zlib));
+    }
+
+    fn structure(name: &str, members: &[(&str, u8)]) -> Vec<u8> {
+        let mut bytes = [&[2], name.as_bytes(), &[0]].concat();
+        for (name, offset) in members {
+            bytes.extend([&[3], name.as_bytes(), &[0], &leb(*offset)[..]].concat());
+        }
+        bytes.push(0);
+        bytes
+    }
+
+    fn leb(value: u8) -> Vec<u8> {
+        if value < 0x80 { vec![value] } else { vec![value, 1] }
+    }
+
+    fn unit(name: &str, children: &[Vec<u8>]) -> Vec<u8> {
+        let root = [&[1], name.as_bytes(), &[0], &children.concat()[..], &[0]].concat();
+        let header = [4, 0, 0, 0, 0, 0, 8];
+        let size = ((header.len() + root.len()) as u32).to_le_bytes();
+        [&size[..], &header, &root].concat()
+    }
 }

@@ -114,3 +114,114 @@ impl<R: ReadAt> Finder<'_, R> {
         Ok(Point { name, symbol: symbol.to_owned(), file_offset, address, kind })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::golang::{
+        GoBinary,
+        fixture::{Image, Names, PLAIN, PUSH},
+    };
+
+    const GET_CONN: &str = "net/http.(*Transport).getConn";
+    const ROUND_TRIP: &str = "net/http.(*Transport).roundTrip";
+    const SHOULD_RETRY: &str = "net/http.(*persistConn).shouldRetryRequest";
+
+    #[test]
+    fn every_point_of_a_program_that_serves_and_asks() {
+        for names in [Names::Symbols, Names::Table] {
+            let image = Image::http(names);
+            let binary = GoBinary::parse(&image.build()[..]).unwrap();
+            assert_eq!(binary.refused, []);
+            let got: Vec<_> = binary.points.iter().map(|it| (it.name, it.address, it.kind)).collect();
+            let entry = |name, symbol| (name, image.address_of(symbol) + PUSH, PointKind::PushRbp);
+            let after = |name, offset| (name, image.address_of(ROUND_TRIP) + offset, PointKind::AfterCall);
+            let want = [
+                entry(PointName::ServerBegin, "net/http.serverHandler.ServeHTTP"),
+                entry(PointName::ServerEnd, "net/http.(*response).finishRequest"),
+                entry(PointName::ServerDeferred, "net/http.(*conn).serve.func1"),
+                entry(PointName::ServerConnClosed, "net/http.(*conn).close"),
+                entry(PointName::ClientBegin, ROUND_TRIP),
+                after(PointName::ClientConn, 15),
+                entry(PointName::ClientSent, "net/http.(*persistConn).roundTrip"),
+                after(PointName::ClientAttempted, 25),
+                after(PointName::ClientRetry, 35),
+                entry(PointName::ClientConnClosed, "net/http.(*persistConn).closeLocked"),
+            ];
+            assert_eq!(got, want);
+            assert!(binary.points.iter().all(|it| it.address - it.file_offset == 0x40_0000));
+            assert_eq!(binary.stripped, names == Names::Table);
+            assert_eq!(binary.checks.runtime_main, Some(image.address_of("runtime.main")));
+            assert_eq!(binary.checks.allgs, Some(image.address_of("runtime.allgadd") + 0x100));
+        }
+    }
+
+    #[test]
+    fn a_side_without_a_point_it_needs_is_refused_as_a_whole() {
+        check(
+            Image::http(Names::Table).without("net/http.(*response).finishRequest"),
+            &[Side::Client],
+            &[
+                "http server spans: the point `server end` is refused, and without it there are no spans",
+                "server end: the program has no function `net/http.(*response).finishRequest`",
+            ],
+        );
+        check(
+            Image::http(Names::Table).without(SHOULD_RETRY),
+            &[Side::Server],
+            &[
+                "http client spans: the point `client retry` is refused, and without it there are no spans",
+                "client retry: `net/http.(*Transport).roundTrip` does not call \
+                 `net/http.(*persistConn).shouldRetryRequest` (inlined by a profile-guided build?)",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_side_goes_on_without_a_point_it_can_do_without() {
+        let image = Image::http(Names::Symbols).without(GET_CONN);
+        let both = [Side::Server, Side::Client];
+        check(
+            image,
+            &both,
+            &["client connection: `net/http.(*Transport).roundTrip` does not call \
+               `net/http.(*Transport).getConn` (inlined by a profile-guided build?)"],
+        );
+    }
+
+    #[test]
+    fn a_point_that_would_be_stepped_over_is_refused() {
+        let mut image = Image::http(Names::Symbols);
+        image.functions[0].1 = vec![0x48, 0x83, 0xec, 0x18, 0xc3]; // sub rsp, 18h; ret
+        check(
+            image,
+            &[Side::Client],
+            &[
+                "http server spans: the point `server begin` is refused, and without it there are no spans",
+                "server begin: a probe in `net/http.serverHandler.ServeHTTP` would have to be \
+                 single-stepped, which costs 35 times as much",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_program_without_http_has_no_points_and_no_refusals() {
+        for names in [Names::Symbols, Names::Table] {
+            let mut image = Image::http(names);
+            image.functions.retain(|it| !it.0.starts_with("net/http."));
+            image.functions.push(("main.main", PLAIN.to_vec()));
+            check(image, &[], &[]);
+        }
+    }
+
+    #[track_caller]
+    fn check(image: Image, want_sides: &[Side], want_refused: &[&str]) {
+        let binary = GoBinary::parse(&image.build()[..]).unwrap();
+        let mut sides: Vec<_> = binary.points.iter().map(|it| it.name.side()).collect();
+        sides.dedup();
+        assert_eq!(sides, want_sides);
+        let refused: Vec<_> =
+            binary.refused.iter().map(|it| format!("{}: {}", it.subject, it.reason)).collect();
+        assert_eq!(refused, want_refused);
+    }
+}

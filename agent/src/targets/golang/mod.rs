@@ -11,6 +11,10 @@ mod dwarf;
 mod emulated;
 mod error;
 mod find;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod hostile;
 mod itabs;
 mod layout;
 mod module;

@@ -43,8 +43,8 @@ pub(crate) fn find<R: ReadAt>(file: &ElfFile<R>, pclntab: u64, names_offset: u64
 }
 
 fn is_data(section: &Section) -> bool {
-    const WRITABLE: u64 = elf::SHF_WRITE.0 as u64;
-    const THREAD_LOCAL: u64 = elf::SHF_TLS.0 as u64;
+    const WRITABLE: u64 = elf::SHF_WRITE.0;
+    const THREAD_LOCAL: u64 = elf::SHF_TLS.0;
     section.flags & WRITABLE != 0
         && section.flags & THREAD_LOCAL == 0
         && section.kind == elf::SHT_PROGBITS.0
@@ -62,7 +62,7 @@ fn scan<R: ReadAt>(file: &ElfFile<R>, section: &Section, pclntab: u64, names: u6
 
 /// The relocations of a position-independent file; what they set need not be in place in the file.
 fn relocations<R: ReadAt>(file: &ElfFile<R>) -> Vec<u8> {
-    let allocated = u64::from(elf::SHF_ALLOC.0);
+    let allocated = elf::SHF_ALLOC.0;
     file.sections
         .iter()
         .filter(|it| it.kind == elf::SHT_RELA.0 && it.flags & allocated != 0)
