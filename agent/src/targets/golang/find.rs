@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_point_of_a_program_that_serves_and_asks() {
-        for names in [Names::Symbols, Names::Table] {
+        for names in [Names::Symbols, Names::Table, Names::TableOfC] {
             let image = Image::http(names);
             let binary = GoBinary::parse(&image.build()[..]).unwrap();
             assert_eq!(binary.refused, []);
@@ -150,7 +150,7 @@ mod tests {
             ];
             assert_eq!(got, want);
             assert!(binary.points.iter().all(|it| it.address - it.file_offset == 0x40_0000));
-            assert_eq!(binary.stripped, names == Names::Table);
+            assert_eq!(binary.stripped, names != Names::Symbols);
             assert_eq!(binary.checks.runtime_main, Some(image.address_of("runtime.main")));
             assert_eq!(binary.checks.allgs, Some(image.address_of("runtime.allgadd") + 0x100));
         }

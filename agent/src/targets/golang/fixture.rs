@@ -25,6 +25,8 @@ pub(crate) struct Image {
 pub(crate) enum Names {
     Symbols,
     Table,
+    /// As [`Self::Table`], in a program linked by the linker of C.
+    TableOfC,
 }
 
 struct Part {
@@ -92,7 +94,7 @@ impl Image {
         ];
         match self.names {
             Names::Symbols => parts.extend(self.symbols(parts.len() as u32 + 1)),
-            Names::Table => parts.extend(self.table(data_address)),
+            Names::Table | Names::TableOfC => parts.extend(self.table(data_address)),
         }
         link(parts, data_address)
     }
@@ -139,7 +141,8 @@ impl Image {
         module[..8].copy_from_slice(&TABLE_ADDRESS.to_le_bytes());
         module[8..16].copy_from_slice(&(TABLE_ADDRESS + TABLE_HEADER_BYTES as u64).to_le_bytes());
         module[176..184].copy_from_slice(&TEXT_ADDRESS.to_le_bytes());
-        let pclntab = Part::new(".gopclntab", 1, 2, TABLE_ADDRESS, table);
+        let section = if self.names == Names::Table { ".gopclntab" } else { ".data.rel.ro" };
+        let pclntab = Part::new(section, 1, 2, TABLE_ADDRESS, table);
         [Part::new(".noptrdata", 1, 3, module_address, module), pclntab]
     }
 }

@@ -10,7 +10,7 @@ const SECTION_BYTES: usize = 64;
 
 #[test]
 fn every_truncation_is_an_error() {
-    for names in [Names::Symbols, Names::Table] {
+    for names in [Names::Symbols, Names::Table, Names::TableOfC] {
         let file = Image::http(names).build();
         for size in 0..file.len() {
             assert!(GoBinary::parse(&file[..size]).is_err(), "{size} of {} bytes", file.len());
@@ -21,7 +21,7 @@ fn every_truncation_is_an_error() {
 /// What comes out of a damaged file must still lie inside it.
 #[test]
 fn no_flipped_bits_lead_outside() {
-    for names in [Names::Symbols, Names::Table] {
+    for names in [Names::Symbols, Names::Table, Names::TableOfC] {
         let whole = Image::http(names).build();
         let mut random = 0x9e37_79b9_7f4a_7c15u64;
         for _ in 0..2_000 {

@@ -6,6 +6,12 @@ use crate::targets::elf::{u32_at, u64_at};
 /// A position-independent build keeps the table among the relocated data, up to Go 1.25.
 pub(crate) const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 
+pub(crate) const SECTION_OF_C: &str = ".data.rel.ro";
+
+/// Magic, padding, the size of an instruction unit, the size of a pointer.
+const HEADER: [u8; 8] = [0xf1, 0xff, 0xff, 0xff, 0, 0, 1, POINTER_BYTES];
+const MAX_CANDIDATES: usize = 4;
+
 const MAGIC: u32 = 0xffff_fff1;
 const MAGIC_GO118: u32 = 0xffff_fff0;
 const MAGIC_GO116: u32 = 0xffff_fffa;
@@ -80,6 +86,12 @@ impl<'a> Pclntab<'a> {
     }
 }
 
+/// Where a table may start in a section that holds other things too.
+pub(crate) fn candidates(data: &[u8]) -> impl Iterator<Item = usize> {
+    let starts = data.chunks_exact(HEADER.len()).enumerate();
+    starts.filter_map(|(index, it)| (it == HEADER).then_some(index * HEADER.len())).take(MAX_CANDIDATES)
+}
+
 /// The name at `offset`, unless it is longer than any that is looked for.
 pub(crate) fn name_at(names: &[u8], offset: usize) -> Option<&[u8]> {
     let rest = names.get(offset..)?;
@@ -139,6 +151,16 @@ mod tests {
         table[entries + ENTRY_BYTES + 4..][..4].copy_from_slice(&u32::MAX.to_le_bytes());
         let names: Vec<_> = Pclntab::parse(&table).unwrap().functions().map(|it| it.name).collect();
         assert_eq!(names, [b"c"], "the second has its description outside");
+    }
+
+    #[test]
+    fn finds_itself_among_other_things() {
+        let table = table(&[("main.main", 0)], 16);
+        let data =
+            [&[0; 24], &table[..], &vec![0; table.len().next_multiple_of(8) - table.len()], &HEADER].concat();
+        assert_eq!(candidates(&data).collect::<Vec<_>>(), [24, data.len() - HEADER.len()]);
+        assert_eq!(Pclntab::parse(&data[24..]).unwrap().functions().count(), 1);
+        assert_eq!(candidates(&HEADER.repeat(100)).count(), MAX_CANDIDATES);
     }
 
     #[test]

@@ -89,23 +89,43 @@ impl Symbols {
     }
 
     fn from_pclntab<R: ReadAt>(file: &ElfFile<R>, wanted: &Wanted) -> Result<Self, SymbolsError> {
-        let section = pclntab::SECTIONS
-            .iter()
-            .find_map(|it| file.section(it))
-            .ok_or(SymbolsError::Table(PclntabError::Missing))?;
+        if let Some(section) = pclntab::SECTIONS.iter().find_map(|it| file.section(it)) {
+            let data = file.data(section).map_err(SymbolsError::Elf)?;
+            return Self::from_table(file, section.address, &data, wanted).map_err(SymbolsError::Table);
+        }
+        // The linker of C, used with cgo, puts the table of a position-independent program among its own.
+        let missing = Err(SymbolsError::Table(PclntabError::Missing));
+        let Some(section) = file.section(pclntab::SECTION_OF_C) else {
+            return missing;
+        };
         let data = file.data(section).map_err(SymbolsError::Elf)?;
-        let table = Pclntab::parse(&data).map_err(SymbolsError::Table)?;
-        let module = module::find(file, section.address, table.names_offset);
+        pclntab::candidates(&data)
+            .filter_map(|offset| {
+                let address = section.address.checked_add(offset as u64)?;
+                Self::from_table(file, address, &data[offset..], wanted).ok()
+            })
+            .next()
+            .map_or(missing, Ok)
+    }
+
+    fn from_table<R: ReadAt>(
+        file: &ElfFile<R>,
+        address: u64,
+        data: &[u8],
+        wanted: &Wanted,
+    ) -> Result<Self, PclntabError> {
+        let table = Pclntab::parse(data)?;
+        let module = module::find(file, address, table.names_offset);
         let text_start = module
             .and_then(|it| it.text_start)
             .filter(|start| file.holds_code(*start, u64::from(table.text_size())))
-            .ok_or(SymbolsError::Table(PclntabError::NoTextStart))?;
+            .ok_or(PclntabError::NoTextStart)?;
         let mut symbols = Self { module_data: module.map(|it| it.address), ..Self::default() };
         for function in table.functions() {
             if let Some(&name) = wanted.get(function.name) {
-                // The table lies in the text, as was checked above.
-                let start = text_start + u64::from(function.offset);
-                symbols.functions.insert(name, start..start + u64::from(function.size));
+                // The table is that of the text, as was checked above, but an entry may still be damaged.
+                let start = text_start.saturating_add(u64::from(function.offset));
+                symbols.functions.insert(name, start..start.saturating_add(u64::from(function.size)));
             }
         }
         Ok(symbols)
