@@ -88,18 +88,17 @@ fn check_first_goroutine(
 ) -> Result<(), SelfCheckError> {
     let mut slice = [0; 16];
     read(memory, "the list of goroutines", allgs, &mut slice)?;
-    let (Some(array), Some(1..)) = (u64_at(&slice, 0), u64_at(&slice, 8)) else {
+    let (Some(array), Some(n_goroutines @ 1..)) = (u64_at(&slice, 0), u64_at(&slice, 8)) else {
         return Err(SelfCheckError::NotStarted);
     };
     let first = read_u64(memory, "the list of goroutines", array)?;
     let field = |offset: u16| read_u64(memory, "the first goroutine", first.wrapping_add(u64::from(offset)));
     let goid = field(binary.layout.g_goid)?;
     let startpc = field(binary.layout.g_startpc)?;
-    match (goid, startpc) {
-        (FIRST_GOID, _) if startpc == main => Ok(()),
-        // The runtime lists the goroutine first and fills it then.
-        (0, 0) => Err(SelfCheckError::NotStarted),
-        (0, _) if startpc == main => Err(SelfCheckError::NotStarted),
+    match goid {
+        FIRST_GOID if startpc == main => Ok(()),
+        // The runtime lists a goroutine before it fills it in, and starts others only after the first.
+        0 if n_goroutines == 1 => Err(SelfCheckError::NotStarted),
         _ => Err(SelfCheckError::WrongOffsets { goid, startpc }),
     }
 }
@@ -122,4 +121,79 @@ pub(crate) fn read(
 ) -> Result<(), SelfCheckError> {
     let failed = |source: io::Error| SelfCheckError::Memory { what, address, source };
     memory.read(address, buffer).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::golang::{
+        ImageBase,
+        fixture::{Image, Names},
+    };
+
+    const STARTPC: usize = 304 / 8;
+    const GOID: usize = 152 / 8;
+
+    /// A first goroutine in this very process, and how many there are.
+    fn check(goid: u64, startpc: u64, n_goroutines: u64) -> Result<Checked, SelfCheckError> {
+        let mut goroutine = [0u64; 64];
+        (goroutine[GOID], goroutine[STARTPC]) = (goid, startpc);
+        let array = [&raw const goroutine as u64];
+        let slice = [&raw const array as u64, n_goroutines, n_goroutines];
+        let mut binary = GoBinary::parse(&Image::http(Names::Symbols).build()[..]).unwrap();
+        binary.checks.allgs = Some(&raw const slice as u64);
+        binary.checks.runtime_main = Some(0x40_1000);
+        self_check(&TargetMemory::new(std::process::id()).unwrap(), 0, &binary)
+    }
+
+    #[test]
+    fn the_first_goroutine_decides() {
+        assert!(check(1, 0x40_1000, 5).is_ok());
+        let wrong = |goid, startpc| {
+            let error = check(goid, startpc, 5).unwrap_err();
+            assert!(matches!(error, SelfCheckError::WrongOffsets { .. }), "{error}");
+        };
+        wrong(1, 0x40_1001);
+        wrong(2, 0x40_1000);
+        wrong(0, 0x40_1000);
+        wrong(0, 0);
+    }
+
+    #[test]
+    fn a_runtime_that_starts_is_no_wrong_one() {
+        assert!(matches!(check(1, 0x40_1000, 0), Err(SelfCheckError::NotStarted)));
+        assert!(matches!(check(0, 0x40_1000, 1), Err(SelfCheckError::NotStarted)));
+        assert!(matches!(check(0, 0, 1), Err(SelfCheckError::NotStarted)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let mut binary = GoBinary::parse(&Image::http(Names::Symbols).build()[..]).unwrap();
+        let memory = TargetMemory::new(std::process::id()).unwrap();
+        for bias in [0, 1 << 63, u64::MAX] {
+            binary.checks.allgs = Some(8);
+            let error = self_check(&memory, bias, &binary).unwrap_err();
+            assert!(matches!(error, SelfCheckError::Memory { .. }), "{bias:#x}: {error}");
+        }
+        binary.checks.allgs = None;
+        let error = self_check(&memory, 0, &binary).unwrap_err();
+        assert!(matches!(error, SelfCheckError::NoGoroutines), "{error}");
+    }
+
+    #[test]
+    fn the_bias_is_where_the_first_segment_went() {
+        let maps = "400000-401000 r--p 00000000 fe:00 7 /usr/lib/other.so\n\
+                    55a38d6c7000-55a38d908000 r-xp 00000000 fe:00 9 /srv/app (deleted)\n\
+                    55a38d908000-55a38d909000 r--p 00241000 fe:00 9 /srv/app (deleted)\n";
+        let maps = <MemoryMaps as procfs::FromBufRead>::from_buf_read(maps.as_bytes()).unwrap();
+        let mut binary = GoBinary::parse(&Image::http(Names::Symbols).build()[..]).unwrap();
+        assert_eq!(load_bias(&maps, Path::new("/srv/none"), &binary), Some(0));
+        binary.pie = true;
+        binary.base = ImageBase { address: 0x1040, file_offset: 0x40 };
+        let exe = Path::new("/srv/app (deleted)");
+        assert_eq!(load_bias(&maps, exe, &binary), Some(0x55a3_8d6c_6000));
+        assert_eq!(load_bias(&maps, Path::new("/srv/none"), &binary), None);
+        binary.base.file_offset = 0x9000;
+        assert_eq!(load_bias(&maps, exe, &binary), None);
+    }
 }

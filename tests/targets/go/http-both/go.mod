@@ -1,0 +1,3 @@
+module taskscope.test/http-both
+
+go 1.21
