@@ -168,3 +168,139 @@ impl Walk<'_> {
         Some(text.get(..size)?.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXTRA_STAR: u8 = 2;
+    const KIND_POINTER: u8 = 22;
+
+    #[test]
+    fn finds_both_kinds_of_connections_in_every_layout() {
+        for raw in ["go1.21.13", "go1.25.6", "go1.26.8", "go1.27.4"] {
+            let mut program = Program::new();
+            let tables = program.tables();
+            let module_data = program.module_data(raw, &tables, |it| it);
+            let found = find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()).unwrap();
+            // The other two are a foreign `tls` and an interface that is no connection.
+            let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
+            assert_eq!(found, want, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_count_beyond_the_table_ends_with_the_memory_or_the_bound() {
+        for raw in ["go1.26.8", "go1.27.4"] {
+            let mut program = Program::new();
+            let tables = program.tables();
+            let module_data = program.module_data(raw, &tables, |_| u64::MAX);
+            let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
+            match find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()) {
+                Ok(found) => assert_eq!(found, want, "{raw}"),
+                Err(error) => assert!(matches!(error, SelfCheckError::Memory { .. }), "{raw}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_interface_with_too_many_methods_ends_the_walk() {
+        let mut program = Program::new();
+        let mut tables = program.tables();
+        let hostile = program.interface("net.Conn", "net", u64::MAX / 8);
+        tables[0].1[0] = hostile;
+        let module_data = program.module_data("go1.27.4", &tables, |it| it);
+        let found = find(&program.memory(), module_data, &GoVersion::parse("go1.27.4").unwrap()).unwrap();
+        assert_eq!(found, ConnItabs { tcp: vec![tables[0].0], tls: vec![] }, "nothing behind the first");
+    }
+
+    /// Types and method tables as the runtime lays them out, in the memory of this very process.
+    struct Program {
+        bytes: Vec<u8>,
+    }
+
+    type Table = (u64, [u64; 4]);
+
+    impl Program {
+        fn new() -> Self {
+            // It must never move: addresses in it point into it.
+            Self { bytes: Vec::with_capacity(1 << 20) }
+        }
+
+        fn memory(&self) -> TargetMemory {
+            TargetMemory::new(std::process::id()).unwrap()
+        }
+
+        fn base(&self) -> u64 {
+            self.bytes.as_ptr() as u64
+        }
+
+        fn put(&mut self, bytes: &[u8]) -> u64 {
+            let at = self.bytes.len().next_multiple_of(8);
+            assert!(at + bytes.len() <= self.bytes.capacity());
+            self.bytes.resize(at, 0);
+            self.bytes.extend(bytes);
+            self.base() + at as u64
+        }
+
+        fn name(&mut self, name: &str) -> u64 {
+            self.put(&[&[0, name.len() as u8], name.as_bytes()].concat())
+        }
+
+        fn put_type(&mut self, name: &str, flags: u8, kind: u8, words: [u64; 3]) -> u64 {
+            let offset = (self.name(name) - self.base()) as u32;
+            let mut bytes = [0; TYPE_BYTES];
+            (bytes[20], bytes[23]) = (flags, kind);
+            bytes[40..44].copy_from_slice(&offset.to_le_bytes());
+            bytes[48..].copy_from_slice(&words.map(u64::to_le_bytes).concat());
+            self.put(&bytes)
+        }
+
+        fn interface(&mut self, name: &str, package: &str, n_methods: u64) -> u64 {
+            let package = self.name(package);
+            self.put_type(&format!("*{name}"), EXTRA_STAR, KIND_INTERFACE, [package, 0, n_methods])
+        }
+
+        fn pointer(&mut self, name: &str, package: &str) -> u64 {
+            let package = self.name(package);
+            let pointed_to = self.put_type(name, 0, KIND_STRUCT, [package, 0, 0]);
+            self.put_type(&format!("*{name}"), 0, KIND_POINTER, [pointed_to, 0, 0])
+        }
+
+        /// One method each: four words.
+        fn tables(&mut self) -> Vec<Table> {
+            let conn = self.interface("net.Conn", "net", 1);
+            let reader = self.interface("io.Reader", "io", 1);
+            let tcp = self.pointer("net.TCPConn", "net");
+            let tls = self.pointer("tls.Conn", "crypto/tls");
+            let foreign = self.pointer("tls.Conn", "example.test/tls");
+            let mut tables: Vec<Table> = [(reader, tcp), (conn, tcp), (conn, foreign), (conn, tls)]
+                .map(|it| (0, [it.0, it.1, 0, 7]))
+                .into();
+            for table in &mut tables {
+                table.0 = self.put(&[0; 32]);
+            }
+            tables
+        }
+
+        fn module_data(&mut self, raw: &str, tables: &[Table], count: impl Fn(u64) -> u64) -> u64 {
+            let start = tables[0].0;
+            for (address, words) in tables {
+                let at = (address - self.base()) as usize;
+                self.bytes[at..at + 32].copy_from_slice(&words.map(u64::to_le_bytes).concat());
+            }
+            let links: Vec<u8> = tables.iter().flat_map(|it| it.0.to_le_bytes()).collect();
+            let links = self.put(&links);
+            let n_tables = tables.len() as u64;
+            let base = self.base();
+            let mut words = [0u64; 50];
+            words[296 / 8] = base;
+            match GoVersion::parse(raw).unwrap().minor {
+                27 => (words[320 / 8], words[328 / 8]) = (start - base, count(32 * n_tables)),
+                26 => (words[384 / 8], words[392 / 8]) = (links, count(n_tables)),
+                _ => (words[376 / 8], words[384 / 8]) = (links, count(n_tables)),
+            }
+            self.put(&words.map(u64::to_le_bytes).concat())
+        }
+    }
+}
