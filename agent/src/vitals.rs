@@ -76,6 +76,8 @@ vitals! {
     SpansQueueFull => Lost("export_queue_full");
     /// Spans that the collector refused for good, or that ran out of tries.
     SpansRefused => Lost("export_refused");
+    /// Spans that were still waiting when the agent had to leave.
+    SpansLostAtShutdown => Lost("shutdown");
     /// Spans waiting for export.
     SpansQueued => Level("spans_queued");
     /// Metric requests accepted by the collector.

@@ -1,0 +1,44 @@
+//! OTLP: spans and metrics of the watched services, and the agent's own telemetry.
+//!
+//! The only room that knows OTLP and the names of the semantic conventions. Must not know how spans,
+//! edges and findings are made.
+//!
+//! `run_spans`: spans -> [`http_durations`] and [`queue`] -> one request at a time -> sender.
+//! `run_metrics`: newest edges and durations -> requests -> sender.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use crate::assemble::edge::Edge;
+
+mod backoff;
+mod deliver;
+pub mod error;
+mod http_durations;
+mod node;
+mod otlp;
+pub mod own;
+mod queue;
+pub mod semconv;
+mod sender;
+pub mod task;
+#[cfg(test)]
+mod testing;
+mod throttle;
+
+pub use self::{
+    error::ExportError,
+    http_durations::HttpDurations,
+    node::Node,
+    own::Own,
+    sender::Sender,
+    task::{
+        Pace,
+        metrics::{MetricExport, run_metrics},
+        spans::{SpanExport, run_spans},
+    },
+};
+
+/// The topology at one moment.
+pub type Edges = Arc<Vec<Arc<Edge>>>;

@@ -1,0 +1,96 @@
+//! `http.server.request.duration` and `http.client.request.duration`, a resource for each process.
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::KeyValue,
+    metrics::v1::{HistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics},
+};
+
+use super::{
+    attribute::{int, scope, text, yes},
+    point::{Name, histogram},
+    resource,
+};
+use crate::{
+    clock::{Clock, Ktime},
+    export::{
+        http_durations::{Key, Series},
+        node::Node,
+        semconv,
+    },
+};
+
+const SERVER: Name = Name {
+    name: semconv::HTTP_SERVER_REQUEST_DURATION,
+    unit: "s",
+    description: "Duration of HTTP server requests.",
+};
+const CLIENT: Name = Name {
+    name: semconv::HTTP_CLIENT_REQUEST_DURATION,
+    unit: "s",
+    description: "Duration of HTTP client requests.",
+};
+
+/// `rows` of one process must be next to each other.
+pub(in crate::export) fn request(
+    rows: &[(&Key, &Series)],
+    node: &Node,
+    clock: &Clock,
+    now: Ktime,
+) -> ExportMetricsServiceRequest {
+    let resource_metrics = rows
+        .chunk_by(|(a, _), (b, _)| a.process == b.process)
+        .map(|rows| ResourceMetrics {
+            resource: Some(match &rows[0].0.process {
+                Some(process) => resource::process(&process.0, node),
+                None => resource::agent(node),
+            }),
+            scope_metrics: vec![ScopeMetrics {
+                scope: Some(scope(node)),
+                metrics: metrics(rows, clock, now),
+                schema_url: semconv::SCHEMA_URL.to_owned(),
+            }],
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        })
+        .collect();
+    ExportMetricsServiceRequest { resource_metrics }
+}
+
+fn metrics(rows: &[(&Key, &Series)], clock: &Clock, now: Ktime) -> Vec<Metric> {
+    let (server, client): (Vec<_>, Vec<_>) = rows.iter().partition(|(key, _)| key.is_server);
+    [(SERVER, server), (CLIENT, client)]
+        .into_iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(name, rows)| {
+            histogram(name, rows.into_iter().map(|(key, it)| point(key, it, clock, now)).collect())
+        })
+        .collect()
+}
+
+fn point(key: &Key, series: &Series, clock: &Clock, now: Ktime) -> HistogramDataPoint {
+    HistogramDataPoint {
+        attributes: attributes(key),
+        start_time_unix_nano: clock.wall(series.first).0,
+        time_unix_nano: clock.wall(now.max(series.first)).0,
+        count: series.buckets.iter().sum(),
+        sum: Some(series.sum.as_secs_f64()),
+        bucket_counts: series.buckets.to_vec(),
+        explicit_bounds: semconv::HTTP_DURATION_BOUNDS.to_vec(),
+        ..HistogramDataPoint::default()
+    }
+}
+
+fn attributes(key: &Key) -> Vec<KeyValue> {
+    if key.process.is_none() {
+        return vec![yes(semconv::METRIC_OVERFLOW)];
+    }
+    let mut attributes =
+        vec![text(semconv::HTTP_REQUEST_METHOD, key.method), text(semconv::NETWORK_PROTOCOL_VERSION, "1.1")];
+    attributes.extend(key.status.map(|it| int(semconv::HTTP_RESPONSE_STATUS_CODE, it)));
+    attributes.extend(key.error_type.as_deref().map(|it| text(semconv::ERROR_TYPE, it)));
+    if let Some((address, port)) = &key.server {
+        attributes.push(text(semconv::SERVER_ADDRESS, address));
+        attributes.extend(port.map(|it| int(semconv::SERVER_PORT, it)));
+    }
+    attributes
+}

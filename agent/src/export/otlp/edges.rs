@@ -1,0 +1,159 @@
+//! Edges as metrics of the agent: cumulative since the edge was seen first.
+//!
+//! An edge that is forgotten and comes back has a later start, as the data model asks of a counter that
+//! began anew. A failure class is sent from its first failure on.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::KeyValue,
+    metrics::v1::{Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics},
+};
+
+use super::{
+    attribute::{self, scope, text},
+    point::{Name, Times, counter, double, gauge, int, up_down_counter},
+    resource,
+};
+use crate::{
+    assemble::edge::{BothWays, Edge, Peer},
+    clock::{Clock, Ktime},
+    export::{node::Node, semconv},
+};
+
+const BYTES: Name =
+    Name { name: semconv::EDGE_BYTES, unit: "By", description: "TCP payload, each byte once." };
+const PACKETS: Name = Name {
+    name: semconv::EDGE_PACKETS,
+    unit: "{packet}",
+    description: "TCP segments, retransmitted ones included.",
+};
+const CONNECTIONS: Name = Name {
+    name: semconv::EDGE_CONNECTIONS,
+    unit: "{connection}",
+    description: "Connections by what became of them.",
+};
+const ACTIVE_CONNECTIONS: Name = Name {
+    name: semconv::EDGE_ACTIVE_CONNECTIONS,
+    unit: "{connection}",
+    description: "Connections open now.",
+};
+const CONNECT_FAILURES: Name = Name {
+    name: semconv::EDGE_CONNECT_FAILURES,
+    unit: "{connection}",
+    description: "Connects that failed, by class.",
+};
+const RETRANSMITS: Name =
+    Name { name: semconv::EDGE_RETRANSMITS, unit: "{packet}", description: "Segments sent again." };
+const RTT: Name = Name {
+    name: semconv::EDGE_RTT,
+    unit: "s",
+    description: "Smoothed round-trip time of the socket seen last.",
+};
+
+pub(in crate::export) fn request(
+    edges: &[Arc<Edge>],
+    node: &Node,
+    clock: &Clock,
+    now: Ktime,
+) -> ExportMetricsServiceRequest {
+    let mut points = Points::default();
+    for edge in edges {
+        points.add(edge, clock, now);
+    }
+    let resource_metrics = vec![ResourceMetrics {
+        resource: Some(resource::agent(node)),
+        scope_metrics: vec![ScopeMetrics {
+            scope: Some(scope(node)),
+            metrics: points.into_metrics(),
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }],
+        schema_url: semconv::SCHEMA_URL.to_owned(),
+    }];
+    ExportMetricsServiceRequest { resource_metrics }
+}
+
+/// By metric.
+#[derive(Default)]
+struct Points {
+    bytes: Vec<NumberDataPoint>,
+    packets: Vec<NumberDataPoint>,
+    connections: Vec<NumberDataPoint>,
+    active: Vec<NumberDataPoint>,
+    failures: Vec<NumberDataPoint>,
+    retransmits: Vec<NumberDataPoint>,
+    rtt: Vec<NumberDataPoint>,
+}
+
+impl Points {
+    fn add(&mut self, edge: &Edge, clock: &Clock, now: Ktime) {
+        let times = Times { start: clock.wall(edge.first_seen), now: clock.wall(now.max(edge.first_seen)) };
+        let common = attributes(edge);
+        let with = |key, value: &str| [common.clone(), vec![text(key, value)]].concat();
+
+        for (points, BothWays { to_server, to_client }) in
+            [(&mut self.bytes, edge.bytes), (&mut self.packets, edge.packets)]
+        {
+            points.push(int(with(semconv::EDGE_DIRECTION, "to_server"), times, to_server));
+            points.push(int(with(semconv::EDGE_DIRECTION, "to_client"), times, to_client));
+        }
+        let of = edge.connections;
+        for (outcome, n) in [("opened", of.opened), ("failed", of.failed), ("reset", of.reset)] {
+            self.connections.push(int(with(semconv::EDGE_OUTCOME, outcome), times, n));
+        }
+        let classes = [
+            ("refused", of.refused),
+            ("timed_out", of.timed_out),
+            ("abandoned", of.abandoned),
+            ("unreachable", of.unreachable),
+        ];
+        for (class, n) in classes.into_iter().filter(|(_, n)| *n != 0) {
+            self.failures.push(int(with(semconv::ERROR_TYPE, class), times, n));
+        }
+        if let Some(rtt) = edge.network.rtt {
+            self.rtt.push(double(common.clone(), times, rtt.as_secs_f64()));
+        }
+        self.active.push(int(common.clone(), times, of.active));
+        self.retransmits.push(int(common, times, edge.network.retransmits));
+    }
+
+    fn into_metrics(self) -> Vec<Metric> {
+        type Make = fn(Name, Vec<NumberDataPoint>) -> Metric;
+        let metrics: [(Make, Name, Vec<NumberDataPoint>); 7] = [
+            (counter, BYTES, self.bytes),
+            (counter, PACKETS, self.packets),
+            (counter, CONNECTIONS, self.connections),
+            (up_down_counter, ACTIVE_CONNECTIONS, self.active),
+            (counter, CONNECT_FAILURES, self.failures),
+            (counter, RETRANSMITS, self.retransmits),
+            (gauge, RTT, self.rtt),
+        ];
+        metrics
+            .into_iter()
+            .filter(|(_, _, points)| !points.is_empty())
+            .map(|(make, name, points)| make(name, points))
+            .collect()
+    }
+}
+
+fn attributes(edge: &Edge) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        text(semconv::EDGE_ID, format!("{:016x}", edge.id.0)),
+        text(semconv::NETWORK_TRANSPORT, "tcp"),
+        attribute::int(semconv::SERVER_PORT, edge.server_port),
+        text(semconv::EDGE_ROLE_CONFIDENCE, edge.confidence.name()),
+    ];
+    attributes.push(peer(&edge.client, semconv::CLIENT_SERVICE, semconv::CLIENT_ADDRESS));
+    attributes.push(peer(&edge.server, semconv::SERVER_SERVICE, semconv::SERVER_ADDRESS));
+    attributes
+}
+
+/// Our processes have a service, everybody else an address.
+fn peer(peer: &Peer, service: &str, address: &str) -> KeyValue {
+    match peer {
+        Peer::Process(process) => text(service, &process.service.name),
+        Peer::Address { name: Some(name), .. } => text(address, name),
+        Peer::Address { ip, name: None } => text(address, ip.to_canonical().to_string()),
+    }
+}

@@ -1,0 +1,9 @@
+//! The model as OTLP messages. Pure.
+
+mod attribute;
+pub(super) mod durations;
+pub(super) mod edges;
+pub(super) mod fit;
+mod point;
+pub(super) mod resource;
+pub(super) mod spans;

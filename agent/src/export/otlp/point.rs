@@ -1,0 +1,77 @@
+//! Metrics and their points. All sums are cumulative.
+
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    metrics::v1::{
+        AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
+        metric::Data, number_data_point::Value,
+    },
+};
+
+use crate::clock::Wall;
+
+/// What a metric is called and measured in (UCUM).
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) description: &'static str,
+}
+
+/// `start` is the time from which a sum counts.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) start: Wall,
+    pub(super) now: Wall,
+}
+
+pub(super) fn counter(name: Name, data_points: Vec<NumberDataPoint>) -> Metric {
+    sum(name, data_points, true)
+}
+
+pub(super) fn up_down_counter(name: Name, data_points: Vec<NumberDataPoint>) -> Metric {
+    sum(name, data_points, false)
+}
+
+pub(super) fn gauge(name: Name, data_points: Vec<NumberDataPoint>) -> Metric {
+    metric(name, Data::Gauge(Gauge { data_points }))
+}
+
+pub(super) fn histogram(name: Name, data_points: Vec<HistogramDataPoint>) -> Metric {
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    metric(name, Data::Histogram(Histogram { data_points, aggregation_temporality }))
+}
+
+/// OTLP's integers are signed.
+pub(super) fn int(attributes: Vec<KeyValue>, times: Times, value: u64) -> NumberDataPoint {
+    number(attributes, times, Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+pub(super) fn double(attributes: Vec<KeyValue>, times: Times, value: f64) -> NumberDataPoint {
+    number(attributes, times, Value::AsDouble(value))
+}
+
+fn number(attributes: Vec<KeyValue>, times: Times, value: Value) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes,
+        start_time_unix_nano: times.start.0,
+        time_unix_nano: times.now.0,
+        value: Some(value),
+        ..NumberDataPoint::default()
+    }
+}
+
+fn sum(name: Name, data_points: Vec<NumberDataPoint>, is_monotonic: bool) -> Metric {
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    metric(name, Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic }))
+}
+
+fn metric(Name { name, unit, description }: Name, data: Data) -> Metric {
+    Metric {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        description: description.to_owned(),
+        data: Some(data),
+        ..Metric::default()
+    }
+}

@@ -1,0 +1,206 @@
+//! The agent's own telemetry: every vital, the kernel half's losses, CPU and memory, through the SDK.
+//!
+//! Apart from the exporter of spans and edges on purpose: when that one is stuck, this one says so.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Meter, MeterProvider as _},
+};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkError,
+    metrics::{SdkMeterProvider, Temporality, periodic_reader_with_async_runtime::PeriodicReader},
+    runtime,
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    ExportError, Node,
+    otlp::resource::agent_texts,
+    semconv,
+    sender::{Signal, grpc, http},
+};
+use crate::{
+    clock,
+    config::settings::{Compression, Otlp, OtlpProtocol},
+    vitals::{Kind, Part, Vital, Vitals},
+};
+
+/// Reads and sends in the background until [`Own::shutdown`].
+pub struct Own {
+    provider: SdkMeterProvider,
+}
+
+impl Own {
+    /// Needs a multi-threaded tokio runtime.
+    pub fn start(
+        settings: &Otlp,
+        node: &Node,
+        vitals: &Arc<Vitals>,
+        interval: Duration,
+    ) -> Result<Self, ExportError> {
+        let reader = PeriodicReader::builder(exporter(settings)?, runtime::Tokio)
+            .with_interval(interval)
+            .with_timeout(settings.timeout)
+            .build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource(node)).build();
+        let meter = provider.meter(semconv::SCOPE);
+        observe_vitals(&meter, vitals);
+        observe_losses(&meter, vitals);
+        observe_beats(&meter, vitals);
+        observe_process(&meter);
+        Ok(Self { provider })
+    }
+
+    /// Sends the last values, or gives up after `within`.
+    pub async fn shutdown(self, within: Duration) -> Result<(), ExportError> {
+        let (done, answer) = oneshot::channel();
+        // The SDK blocks. A thread of the runtime's pool would hold up the end of the runtime.
+        thread::spawn(move || drop(done.send(self.provider.shutdown())));
+        let result = match timeout(within, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(OTelSdkError::Timeout(within)),
+        };
+        result.map_err(|source| ExportError::OwnShutdown { source: Box::new(source) })
+    }
+}
+
+fn exporter(settings: &Otlp) -> Result<MetricExporter, ExportError> {
+    let zstd = settings.compression == Compression::Zstd;
+    let builder = MetricExporter::builder().with_temporality(Temporality::Cumulative);
+    let built = match settings.protocol {
+        OtlpProtocol::Grpc => {
+            let mut builder = builder
+                .with_tonic()
+                .with_endpoint(&settings.endpoint)
+                .with_timeout(settings.timeout)
+                .with_channel(grpc::channel(settings)?)
+                .with_metadata(grpc::metadata(&settings.headers)?);
+            if zstd {
+                builder = builder.with_compression(opentelemetry_otlp::Compression::Zstd);
+            }
+            builder.build()
+        }
+        OtlpProtocol::HttpProtobuf => {
+            // Headers are the client's.
+            let mut builder = builder
+                .with_http()
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .with_endpoint(http::url(settings, Signal::Metrics))
+                .with_timeout(settings.timeout)
+                .with_http_client(http::client(settings)?);
+            if zstd {
+                builder = builder.with_compression(opentelemetry_otlp::Compression::Zstd);
+            }
+            builder.build()
+        }
+    };
+    built.map_err(|source| ExportError::OwnExporter { source: Box::new(source) })
+}
+
+fn resource(node: &Node) -> Resource {
+    let ours = agent_texts(node).into_iter().map(|(key, value)| KeyValue::new(key, value));
+    let theirs = node.attributes.iter().cloned().map(|(key, value)| KeyValue::new(key, value));
+    Resource::builder_empty()
+        .with_attributes(ours)
+        .with_attribute(KeyValue::new(semconv::PROCESS_PID, i64::from(node.pid)))
+        .with_attributes(theirs)
+        .build()
+}
+
+fn observe_vitals(meter: &Meter, vitals: &Arc<Vitals>) {
+    for &vital in Vital::ALL {
+        let vitals = Arc::clone(vitals);
+        match vital.kind() {
+            Kind::Total(name) => {
+                let name = format!("{}{name}", semconv::OWN_PREFIX);
+                meter
+                    .u64_observable_counter(name)
+                    .with_description(vital.doc().trim())
+                    .with_callback(move |it| it.observe(vitals.get(vital), &[]))
+                    .build();
+            }
+            Kind::Level(name) => {
+                let name = format!("{}{name}", semconv::OWN_PREFIX);
+                meter
+                    .u64_observable_gauge(name)
+                    .with_description(vital.doc().trim())
+                    .with_callback(move |it| it.observe(vitals.get(vital), &[]))
+                    .build();
+            }
+            // All in one metric, by reason.
+            Kind::Lost(_) => {}
+        }
+    }
+}
+
+fn observe_losses(meter: &Meter, vitals: &Arc<Vitals>) {
+    let of = Arc::clone(vitals);
+    meter
+        .u64_observable_counter(semconv::OWN_LOST)
+        .with_description("What was made and not delivered, by reason.")
+        .with_callback(move |it| {
+            for (reason, n) in of.lost() {
+                it.observe(n, &[KeyValue::new(semconv::OWN_LOST_REASON, reason)]);
+            }
+        })
+        .build();
+    let of = Arc::clone(vitals);
+    meter
+        .u64_observable_counter(semconv::OWN_KERNEL_EVENTS)
+        .with_description("Records that the kernel half put into the ring.")
+        .with_callback(move |it| it.observe(of.kernel(agent_common::counter::EVENTS_SUBMITTED), &[]))
+        .build();
+}
+
+fn observe_beats(meter: &Meter, vitals: &Arc<Vitals>) {
+    let of = Arc::clone(vitals);
+    meter
+        .f64_observable_gauge(semconv::OWN_BEAT_AGE)
+        .with_unit("s")
+        .with_description("Time since a part of the agent gave a sign of life.")
+        .with_callback(move |it| {
+            let now = clock::now();
+            for part in Part::ALL {
+                if let Some(beat) = of.last_beat(*part) {
+                    let component = KeyValue::new(semconv::OWN_COMPONENT, part.name());
+                    it.observe(now.since(beat).as_secs_f64(), &[component]);
+                }
+            }
+        })
+        .build();
+    let of = Arc::clone(vitals);
+    meter
+        .f64_observable_gauge(semconv::OWN_UPTIME)
+        .with_unit("s")
+        .with_description("Time since the agent started.")
+        .with_callback(move |it| it.observe(of.uptime().as_secs_f64(), &[]))
+        .build();
+}
+
+fn observe_process(meter: &Meter) {
+    meter
+        .f64_observable_counter(semconv::PROCESS_CPU_TIME)
+        .with_unit("s")
+        .with_description("CPU time of the agent.")
+        .with_callback(|it| it.observe(clock::cpu_time().as_secs_f64(), &[]))
+        .build();
+    meter
+        .i64_observable_up_down_counter(semconv::PROCESS_MEMORY_USAGE)
+        .with_unit("By")
+        .with_description("Resident memory of the agent.")
+        .with_callback(|it| {
+            if let Some(bytes) = resident_bytes() {
+                it.observe(bytes, &[]);
+            }
+        })
+        .build();
+}
+
+fn resident_bytes() -> Option<i64> {
+    let pages = procfs::process::Process::myself().ok()?.statm().ok()?.resident;
+    i64::try_from(pages.saturating_mul(procfs::page_size())).ok()
+}

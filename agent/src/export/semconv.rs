@@ -1,0 +1,127 @@
+//! Every attribute and metric name, once.
+//!
+//! Names without `taskscope.` are of the semantic conventions; the link above each group leads to its
+//! page in version 1.37.
+
+use std::borrow::Cow;
+
+use crate::assemble::span::{Outcome, Span};
+
+/// <https://opentelemetry.io/docs/specs/semconv/>
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
+/// Instrumentation scope of everything that we make.
+pub const SCOPE: &str = "taskscope";
+
+// https://opentelemetry.io/docs/specs/semconv/resource/#service
+pub const SERVICE_NAME: &str = "service.name";
+pub const SERVICE_VERSION: &str = "service.version";
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+
+// https://opentelemetry.io/docs/specs/semconv/resource/#telemetry-sdk
+pub const TELEMETRY_SDK_LANGUAGE: &str = "telemetry.sdk.language";
+pub const TELEMETRY_DISTRO_NAME: &str = "telemetry.distro.name";
+pub const TELEMETRY_DISTRO_VERSION: &str = "telemetry.distro.version";
+
+// https://opentelemetry.io/docs/specs/semconv/resource/process/
+pub const PROCESS_PID: &str = "process.pid";
+pub const PROCESS_EXECUTABLE_NAME: &str = "process.executable.name";
+pub const PROCESS_RUNTIME_NAME: &str = "process.runtime.name";
+pub const PROCESS_RUNTIME_VERSION: &str = "process.runtime.version";
+
+// https://opentelemetry.io/docs/specs/semconv/resource/container/, .../k8s/, .../host/
+pub const CONTAINER_ID: &str = "container.id";
+pub const K8S_POD_UID: &str = "k8s.pod.uid";
+pub const K8S_NODE_NAME: &str = "k8s.node.name";
+pub const HOST_NAME: &str = "host.name";
+
+// https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
+pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+pub const URL_PATH: &str = "url.path";
+pub const SERVER_ADDRESS: &str = "server.address";
+pub const SERVER_PORT: &str = "server.port";
+pub const CLIENT_ADDRESS: &str = "client.address";
+pub const CLIENT_PORT: &str = "client.port";
+pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
+pub const NETWORK_PEER_PORT: &str = "network.peer.port";
+pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+pub const NETWORK_TRANSPORT: &str = "network.transport";
+
+// https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/, .../thread/
+pub const ERROR_TYPE: &str = "error.type";
+pub const THREAD_ID: &str = "thread.id";
+
+/// The method of a request whose method is none of the known ones.
+pub const METHOD_OTHER: &str = "_OTHER";
+/// Methods that the conventions know.
+pub const METHODS: &[&str] =
+    &["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+
+// https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
+pub const HTTP_SERVER_REQUEST_DURATION: &str = "http.server.request.duration";
+pub const HTTP_CLIENT_REQUEST_DURATION: &str = "http.client.request.duration";
+/// Boundaries that the conventions advise for both, in seconds.
+pub const HTTP_DURATION_BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+// https://opentelemetry.io/docs/specs/otel/metrics/sdk/#overflow-attribute
+pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
+
+// No convention covers what follows.
+/// Which rule found the span's parent: `goid`, `parent_goid` or `connection`.
+pub const JOINED_BY: &str = "taskscope.joined_by";
+/// True when the handler took the connection over.
+pub const HIJACKED: &str = "taskscope.http.hijacked";
+
+pub const EDGE_BYTES: &str = "taskscope.edge.bytes";
+pub const EDGE_PACKETS: &str = "taskscope.edge.packets";
+pub const EDGE_CONNECTIONS: &str = "taskscope.edge.connections";
+pub const EDGE_ACTIVE_CONNECTIONS: &str = "taskscope.edge.active_connections";
+pub const EDGE_CONNECT_FAILURES: &str = "taskscope.edge.connect.failures";
+pub const EDGE_RETRANSMITS: &str = "taskscope.edge.retransmits";
+pub const EDGE_RTT: &str = "taskscope.edge.rtt";
+/// Tells edges apart whose ends have the same names.
+pub const EDGE_ID: &str = "taskscope.edge.id";
+pub const EDGE_ROLE_CONFIDENCE: &str = "taskscope.edge.role_confidence";
+/// `to_server` or `to_client`.
+pub const EDGE_DIRECTION: &str = "taskscope.edge.direction";
+/// `opened`, `failed` or `reset`.
+pub const EDGE_OUTCOME: &str = "taskscope.edge.outcome";
+pub const CLIENT_SERVICE: &str = "taskscope.client.service.name";
+pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
+
+/// Before the name of each vital.
+pub const OWN_PREFIX: &str = "taskscope.";
+/// Things lost, by [`OWN_LOST_REASON`].
+pub const OWN_LOST: &str = "taskscope.lost";
+pub const OWN_LOST_REASON: &str = "reason";
+pub const OWN_KERNEL_EVENTS: &str = "taskscope.kernel.events";
+pub const OWN_UPTIME: &str = "taskscope.uptime";
+/// Seconds since a part of the agent gave its last sign of life.
+pub const OWN_BEAT_AGE: &str = "taskscope.component.beat_age";
+pub const OWN_COMPONENT: &str = "taskscope.component";
+// https://opentelemetry.io/docs/specs/semconv/system/process-metrics/
+pub const PROCESS_CPU_TIME: &str = "process.cpu.time";
+pub const PROCESS_MEMORY_USAGE: &str = "process.memory.usage";
+
+/// The method, if the conventions know it.
+#[must_use]
+pub fn method(method: &str) -> &'static str {
+    METHODS.iter().find(|it| **it == method).copied().unwrap_or(METHOD_OTHER)
+}
+
+/// Why a span is an error: the status, or how the request ended without one.
+#[must_use]
+pub fn error_type(span: &Span) -> Option<Cow<'static, str>> {
+    match span.outcome {
+        Outcome::Status(status) => span.is_error().then(|| Cow::Owned(status.to_string())),
+        Outcome::Hijacked => None,
+        // The handler panicked, or ended its goroutine.
+        Outcome::Aborted => Some(Cow::Borrowed("aborted")),
+        // The connection broke before the answer.
+        Outcome::Failed => Some(Cow::Borrowed("connection_failed")),
+        // No connection came about: refused, timed out, no such name.
+        Outcome::NoConnection => Some(Cow::Borrowed("connect_failed")),
+    }
+}

@@ -1,0 +1,57 @@
+//! One request to the collector, over gRPC or HTTP. Knows which failures are worth another try.
+
+use std::time::Duration;
+
+use prost::bytes::Bytes;
+
+use super::ExportError;
+use crate::config::settings::{Otlp, OtlpProtocol};
+
+mod codec;
+mod failure;
+pub(super) mod grpc;
+pub(super) mod http;
+mod reply;
+pub(super) mod tls;
+
+pub(super) use self::{
+    failure::{Cause, Failure},
+    reply::Accepted,
+};
+
+/// A kind of telemetry, which has its own path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Traces,
+    Metrics,
+}
+
+/// Cheap to clone: clones share connections.
+#[derive(Clone)]
+pub enum Sender {
+    Grpc(grpc::Grpc),
+    Http(http::Http),
+}
+
+impl Sender {
+    /// Reads certificates, but connects only when there is something to send.
+    pub fn new(settings: &Otlp) -> Result<Self, ExportError> {
+        Ok(match settings.protocol {
+            OtlpProtocol::Grpc => Self::Grpc(grpc::Grpc::new(settings)?),
+            OtlpProtocol::HttpProtobuf => Self::Http(http::Http::new(settings)?),
+        })
+    }
+
+    /// Sends an encoded request once.
+    pub(super) async fn send(&self, signal: Signal, body: Bytes) -> Result<Accepted, Failure> {
+        let (timeout, answer) = match self {
+            Self::Grpc(it) => (it.timeout, tokio::time::timeout(it.timeout, it.send(signal, body)).await),
+            Self::Http(it) => (it.timeout, tokio::time::timeout(it.timeout, it.send(signal, body)).await),
+        };
+        answer.unwrap_or(Err(no_answer(timeout)))
+    }
+}
+
+fn no_answer(timeout: Duration) -> Failure {
+    Failure { cause: Cause::NoAnswer { timeout }, is_permanent: false, retry_after: None }
+}

@@ -1,0 +1,123 @@
+//! Edges and durations, each interval.
+//!
+//! Values are cumulative: what could not be sent is in the next request.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::bytes::Bytes;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{BEAT, Boxed, Pace, landing, stopped};
+use crate::{
+    clock::{self, Clock},
+    export::{
+        Edges,
+        deliver::Courier,
+        http_durations::HttpDurations,
+        node::Node,
+        otlp::{durations, edges, fit::fit_all},
+        sender::{Sender, Signal},
+        throttle::Throttle,
+    },
+    vitals::{Part, Vital, Vitals},
+};
+
+/// The last durations come from the task of spans, at once unless it is dead.
+const LAST_DURATIONS: Duration = Duration::from_millis(500);
+
+/// What [`run_metrics`] needs.
+pub struct MetricExport {
+    pub sender: Sender,
+    pub node: Arc<Node>,
+    /// `Settings::metrics_interval`.
+    pub interval: Duration,
+    pub edges: watch::Receiver<Edges>,
+    pub durations: watch::Receiver<Arc<HttpDurations>>,
+    pub vitals: Arc<Vitals>,
+    pub shutdown: watch::Receiver<bool>,
+    pub pace: Pace,
+}
+
+/// Runs until `shutdown` says true; then sends the last values.
+pub async fn run_metrics(export: MetricExport) {
+    let MetricExport { sender, node, interval: every, edges, durations, vitals, mut shutdown, pace } = export;
+    let courier = Courier {
+        sender,
+        signal: Signal::Metrics,
+        pace,
+        vitals,
+        warnings: Arc::new(Throttle::default()),
+        shutdown: shutdown.clone(),
+    };
+    let mut worker = Worker { courier, node, edges, durations, in_flight: None };
+    let mut send = interval(every);
+    let mut beat = interval(BEAT);
+    for it in [&mut send, &mut beat] {
+        it.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        tokio::select! {
+            () = stopped(&mut shutdown) => break,
+            () = landing(worker.in_flight.as_mut()) => worker.in_flight = None,
+            _ = send.tick() => worker.launch(every),
+            _ = beat.tick() => worker.courier.vitals.beat(Part::MetricExport),
+        }
+    }
+    worker.finish().await;
+}
+
+struct Worker {
+    courier: Courier,
+    node: Arc<Node>,
+    edges: watch::Receiver<Edges>,
+    durations: watch::Receiver<Arc<HttpDurations>>,
+    in_flight: Option<Boxed<()>>,
+}
+
+impl Worker {
+    /// A request that is still under way is not worth more than the next one: it ends with the interval.
+    fn launch(&mut self, within: Duration) {
+        if self.in_flight.is_none() {
+            let bodies = self.bodies();
+            self.in_flight = Some(Box::pin(send_all(self.courier.clone(), bodies, within)));
+        }
+    }
+
+    fn bodies(&self) -> Vec<Bytes> {
+        let (node, clock, now) = (&self.node, Clock::new(), clock::now());
+        let edges = Arc::clone(&self.edges.borrow());
+        let durations = Arc::clone(&self.durations.borrow());
+        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &clock, now));
+        bodies.extend(fit_all(&durations.rows(), |it| durations::request(it, node, &clock, now)));
+        bodies
+    }
+
+    async fn finish(mut self) {
+        let all = async { while self.durations.changed().await.is_ok() {} };
+        // Without the last ones rather than not at all.
+        drop(timeout(LAST_DURATIONS, all).await);
+        let within = self.courier.pace.drain.saturating_sub(LAST_DURATIONS);
+        let bodies = self.bodies();
+        send_all(self.courier, bodies, within).await;
+    }
+}
+
+async fn send_all(courier: Courier, bodies: Vec<Bytes>, within: Duration) {
+    let vitals = Arc::clone(&courier.vitals);
+    let n_bodies = bodies.len() as u64;
+    let mut n_sent = 0;
+    let all = async {
+        for body in bodies {
+            if courier.clone().deliver(body).await.is_ok() {
+                n_sent += 1;
+                vitals.add(Vital::MetricsSent, 1);
+            }
+        }
+    };
+    // What is not sent by then is counted as failed.
+    drop(timeout(within, all).await);
+    vitals.add(Vital::MetricsFailed, n_bodies - n_sent);
+}

@@ -1,0 +1,55 @@
+//! The two tasks of export. Each owns its state and beats while a request hangs.
+
+use std::{future::pending, pin::Pin, time::Duration};
+
+use tokio::sync::watch;
+
+pub(super) mod metrics;
+pub(super) mod spans;
+
+/// How fast, how much at once, how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Spans in a request at most; as soon as so many wait they are sent.
+    pub batch: usize,
+    /// A span waits no longer than this for others: backends ignore late ones in part.
+    pub ship_every: Duration,
+    pub backoff_first: Duration,
+    pub backoff_max: Duration,
+    /// How long the last spans and metrics may take at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            batch: 512,
+            ship_every: Duration::from_secs(1),
+            backoff_first: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+            drain: Duration::from_millis(3500),
+        }
+    }
+}
+
+/// How often a task shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Never, if nothing is under way.
+async fn landing<T>(delivery: Option<&mut Boxed<T>>) -> T {
+    match delivery {
+        Some(delivery) => delivery.await,
+        None => pending().await,
+    }
+}
+
+/// Ends when the agent is to stop, or when nobody is left who could say so.
+pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|it| *it).await);
+}
+
+pub(super) fn is_stopped(shutdown: &watch::Receiver<bool>) -> bool {
+    *shutdown.borrow() || shutdown.has_changed().is_err()
+}

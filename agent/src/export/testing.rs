@@ -1,0 +1,74 @@
+//! What the tests of this room share.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+
+use super::node::Node;
+use crate::{
+    assemble::span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    clock::{Ktime, Wall},
+    targets::process::{NameSource, Process, Runtime, Service, Tgid},
+};
+
+pub(super) mod collector;
+
+pub(super) fn node() -> Node {
+    Node { name: "node-1".to_owned(), version: "1.2.3", pid: 7, attributes: Vec::new() }
+}
+
+pub(super) fn process(service: &str, tgid: u32) -> Process {
+    Process {
+        tgid: Tgid(tgid),
+        started: Wall(1_700_000_000_000_000_000),
+        service: Service { name: service.to_owned(), source: NameSource::Executable },
+        exe: format!("/usr/bin/{service}"),
+        runtime: Runtime::Native,
+        container_id: None,
+        pod_uid: None,
+        systemd_unit: None,
+        attributes: Vec::new(),
+    }
+}
+
+/// A `GET /cart` that was answered with 200 after a millisecond; `n` makes its ids and its goid.
+pub(super) fn span(n: u64) -> Arc<Span> {
+    let mut trace_id = [1; 16];
+    trace_id[8..].copy_from_slice(&n.to_be_bytes());
+    Arc::new(Span {
+        trace_id: TraceId(trace_id),
+        span_id: SpanId(n.to_be_bytes()),
+        parent: None,
+        joined_by: JoinedBy::Nothing,
+        side: Side::Server,
+        process: Arc::new(process("cart", 42)),
+        began: Ktime(1_000_000_000),
+        ended: Ktime(1_001_000_000),
+        method: "GET".to_owned(),
+        path: "/cart".to_owned(),
+        has_query: false,
+        host: "shop:8080".to_owned(),
+        outcome: Outcome::Status(200),
+        local: None,
+        peer: None,
+        goid: n,
+    })
+}
+
+pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Vec<Arc<Span>> {
+    numbers.into_iter().map(span).collect()
+}
+
+/// `key=value key=value`.
+pub(super) fn attributes(attributes: &[KeyValue]) -> String {
+    let words: Vec<_> = attributes
+        .iter()
+        .map(|it| match it.value.as_ref().and_then(|it| it.value.as_ref()) {
+            Some(Value::StringValue(value)) => format!("{}={value}", it.key),
+            Some(Value::IntValue(value)) => format!("{}={value}", it.key),
+            Some(Value::BoolValue(value)) => format!("{}={value}", it.key),
+            other => panic!("{}: {other:?}", it.key),
+        })
+        .collect();
+    words.join(" ")
+}
