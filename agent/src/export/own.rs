@@ -204,3 +204,61 @@ fn resident_bytes() -> Option<i64> {
     let pages = procfs::process::Process::myself().ok()?.statm().ok()?.resident;
     i64::try_from(pages.saturating_mul(procfs::page_size())).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::testing::{
+        self,
+        collector::{Collector, Received, settings},
+    };
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_agent_reports_itself() {
+        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+            let mut collector = Collector::start(protocol, &[]).await;
+            let mut settings = settings(collector.address, protocol);
+            settings.compression = Compression::Zstd;
+            settings.headers = vec![("x-scope-orgid".to_owned(), "shop".to_owned())];
+            let vitals = Arc::new(Vitals::new());
+            vitals.add(Vital::SpansQueueFull, 3);
+            vitals.beat(Part::SpanExport);
+            let hour = Duration::from_secs(3600);
+            let own = Own::start(&settings, &testing::node(), &vitals, hour).unwrap();
+            own.shutdown(Duration::from_secs(10)).await.unwrap();
+
+            let Received::Metrics(request, envelope) = collector.next().await else { unreachable!() };
+            assert_eq!((envelope.is_zstd, envelope.tenant.as_deref()), (true, Some("shop")));
+            let resource = &request.resource_metrics[0];
+            let attributes = testing::attributes(&resource.resource.as_ref().unwrap().attributes);
+            assert!(attributes.contains("service.name=taskscope"), "{attributes}");
+            let metrics = &resource.scope_metrics[0].metrics;
+            let names: Vec<_> = metrics.iter().map(|it| it.name.as_str()).collect();
+            let want = [
+                "taskscope.spans_made",
+                "taskscope.spans_queued",
+                "taskscope.lost",
+                "taskscope.kernel.events",
+                "taskscope.component.beat_age",
+                "taskscope.uptime",
+                "process.cpu.time",
+                "process.memory.usage",
+            ];
+            for name in want {
+                assert!(names.contains(&name), "{name} is not in {names:?}");
+            }
+            let lost = format!("{:?}", metrics.iter().find(|it| it.name == semconv::OWN_LOST));
+            assert!(lost.contains("export_queue_full") && lost.contains("AsInt(3)"), "{lost}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_dead_collector_does_not_hold_up_the_end() {
+        let mut settings = settings("127.0.0.1:1".parse().unwrap(), OtlpProtocol::Grpc);
+        settings.timeout = Duration::from_secs(3600);
+        let vitals = Arc::new(Vitals::new());
+        let own = Own::start(&settings, &testing::node(), &vitals, settings.timeout).unwrap();
+        let error = own.shutdown(Duration::from_millis(1)).await.map_err(|it| it.to_string());
+        assert_eq!(error.unwrap_err(), "cannot flush the agent's own telemetry");
+    }
+}

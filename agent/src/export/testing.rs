@@ -1,17 +1,23 @@
 //! What the tests of this room share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 
 use super::node::Node;
 use crate::{
-    assemble::span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    assemble::{
+        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
+        span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    },
     clock::{Ktime, Wall},
     targets::process::{NameSource, Process, Runtime, Service, Tgid},
 };
 
+pub(super) mod certificates;
 pub(super) mod collector;
+mod http;
+mod services;
 
 pub(super) fn node() -> Node {
     Node { name: "node-1".to_owned(), version: "1.2.3", pid: 7, attributes: Vec::new() }
@@ -71,4 +77,23 @@ pub(super) fn attributes(attributes: &[KeyValue]) -> String {
         })
         .collect();
     words.join(" ")
+}
+
+/// From the service `web` to 10.0.0.9:5432.
+pub(super) fn edge() -> Edge {
+    Edge {
+        id: EdgeId(0xbeef),
+        client: Peer::Process(Arc::new(process("web", 41))),
+        server: Peer::Address { ip: "10.0.0.9".parse().unwrap(), name: None },
+        server_port: 5432,
+        protocol: None,
+        confidence: Confidence::Exact,
+        connections: Connections { opened: 3, failed: 2, refused: 2, active: 1, ..Connections::default() },
+        bytes: BothWays { to_server: 100, to_client: 2000 },
+        packets: BothWays { to_server: 5, to_client: 6 },
+        requests: None,
+        network: Network { rtt: Some(Duration::from_micros(250)), retransmits: 1 },
+        first_seen: Ktime(1_000_000_000),
+        last_seen: Ktime(2_000_000_000),
+    }
 }

@@ -94,3 +94,66 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
     }
     attributes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+
+    use super::*;
+    use crate::{
+        assemble::span::{Outcome, Side},
+        export::{http_durations::HttpDurations, testing},
+    };
+
+    #[test]
+    fn each_process_has_its_own() {
+        let mut spans = testing::spans(1..=3);
+        Arc::make_mut(&mut spans[1]).outcome = Outcome::Status(503);
+        let client = Arc::make_mut(&mut spans[2]);
+        client.side = Side::Client;
+        client.process = Arc::new(testing::process("web", 41));
+        let mut durations = HttpDurations::default();
+        for span in &spans {
+            durations.record(span);
+        }
+        let want = "\
+web http.client.request.duration http.request.method=GET network.protocol.version=1.1 \
+http.response.status_code=200 server.address=shop server.port=8080 n=1 sum=0.001
+cart http.server.request.duration http.request.method=GET network.protocol.version=1.1 \
+http.response.status_code=200 n=1 sum=0.001
+cart http.server.request.duration http.request.method=GET network.protocol.version=1.1 \
+http.response.status_code=503 error.type=503 n=1 sum=0.001
+";
+        assert_eq!(lines(&durations), want);
+    }
+
+    fn lines(durations: &HttpDurations) -> String {
+        let (clock, now) = (Clock::new(), Ktime(5_000_000_000));
+        let request = request(&durations.rows(), &testing::node(), &clock, now);
+        let mut lines = String::new();
+        for resource in &request.resource_metrics {
+            let service = testing::attributes(&resource.resource.as_ref().unwrap().attributes);
+            let service = service.split(' ').next().unwrap().trim_start_matches("service.name=").to_owned();
+            for metric in &resource.scope_metrics[0].metrics {
+                let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
+                let mut points: Vec<_> = histogram
+                    .data_points
+                    .iter()
+                    .map(|it| {
+                        assert_eq!(it.start_time_unix_nano, clock.wall(Ktime(1_001_000_000)).0);
+                        assert_eq!(it.time_unix_nano, clock.wall(now).0);
+                        assert_eq!(it.bucket_counts.len(), it.explicit_bounds.len() + 1);
+                        let attributes = testing::attributes(&it.attributes);
+                        let sum = it.sum.unwrap();
+                        format!("{service} {} {attributes} n={} sum={sum}\n", metric.name, it.count)
+                    })
+                    .collect();
+                points.sort();
+                lines += &points.concat();
+            }
+        }
+        lines
+    }
+}

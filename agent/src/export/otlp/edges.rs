@@ -157,3 +157,81 @@ fn peer(peer: &Peer, service: &str, address: &str) -> KeyValue {
         Peer::Address { ip, name: None } => text(address, ip.to_canonical().to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
+
+    use super::*;
+    use crate::export::testing;
+
+    #[test]
+    fn an_edge_in_numbers() {
+        let want = "\
+taskscope.edge.bytes By sum taskscope.edge.direction=to_server 100
+taskscope.edge.bytes By sum taskscope.edge.direction=to_client 2000
+taskscope.edge.packets {packet} sum taskscope.edge.direction=to_server 5
+taskscope.edge.packets {packet} sum taskscope.edge.direction=to_client 6
+taskscope.edge.connections {connection} sum taskscope.edge.outcome=opened 3
+taskscope.edge.connections {connection} sum taskscope.edge.outcome=failed 2
+taskscope.edge.connections {connection} sum taskscope.edge.outcome=reset 0
+taskscope.edge.active_connections {connection} up-down 1
+taskscope.edge.connect.failures {connection} sum error.type=refused 2
+taskscope.edge.retransmits {packet} sum 1
+taskscope.edge.rtt s gauge 0.00025
+";
+        assert_eq!(lines(&testing::edge()), want);
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let mut edge = testing::edge();
+        edge.network.rtt = None;
+        edge.connections.refused = 0;
+        let got = lines(&edge);
+        assert!(!got.contains("rtt") && !got.contains("failures"), "{got}");
+    }
+
+    #[test]
+    fn an_outside_name_beats_its_address() {
+        let mut edge = testing::edge();
+        assert!(testing::attributes(&attributes(&edge)).ends_with("server.address=10.0.0.9"));
+        edge.server = Peer::Address { ip: "10.0.0.9".parse().unwrap(), name: Some("db".to_owned()) };
+        assert!(testing::attributes(&attributes(&edge)).ends_with("server.address=db"));
+    }
+
+    /// What all points share is checked here; the lines say the rest.
+    fn lines(edge: &Edge) -> String {
+        let (clock, now) = (Clock::new(), Ktime(5_000_000_000));
+        let request = request(&[Arc::new(edge.clone())], &testing::node(), &clock, now);
+        let common = "taskscope.edge.id=000000000000beef network.transport=tcp server.port=5432 \
+                      taskscope.edge.role_confidence=exact taskscope.client.service.name=web \
+                      server.address=10.0.0.9";
+        let mut lines = String::new();
+        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+            let (kind, points) = match metric.data.as_ref().unwrap() {
+                Data::Gauge(it) => ("gauge", &it.data_points),
+                Data::Sum(it) => {
+                    assert_eq!(
+                        it.aggregation_temporality().as_str_name(),
+                        "AGGREGATION_TEMPORALITY_CUMULATIVE"
+                    );
+                    (if it.is_monotonic { "sum" } else { "up-down" }, &it.data_points)
+                }
+                other => panic!("{other:?}"),
+            };
+            for point in points {
+                assert_eq!(point.start_time_unix_nano, clock.wall(edge.first_seen).0);
+                assert_eq!(point.time_unix_nano, clock.wall(now).0);
+                let attributes = testing::attributes(&point.attributes);
+                let own = attributes.strip_prefix(common).unwrap();
+                let value = match point.value.unwrap() {
+                    Value::AsInt(it) => it.to_string(),
+                    Value::AsDouble(it) => it.to_string(),
+                };
+                lines += &format!("{} {} {kind}{own} {value}\n", metric.name, metric.unit);
+            }
+        }
+        lines
+    }
+}

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn as_many_as_fit() {
-        for (max_bytes, want) in [(1000, 8), (100, 4), (60, 2), (59, 2), (0, 1)] {
+        for (max_bytes, want) in [(1000, 8), (100, 4), (54, 4), (53, 2), (0, 1)] {
             let items = ["0123456789012"; 8];
             let (n_items, body) = fit(&items, max_bytes, |it| it.concat());
             assert_eq!(n_items, want, "{max_bytes}");

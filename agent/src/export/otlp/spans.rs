@@ -168,3 +168,179 @@ fn joined_by(rule: JoinedBy) -> Option<&'static str> {
         JoinedBy::Connection => Some("connection"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{assemble::span::SpanId, clock::Ktime, export::testing};
+
+    #[test]
+    fn a_server_answers() {
+        check(
+            "server GET 200 host=shop:8080 local=10.0.0.1:8080 peer=10.0.0.2:5000",
+            "Server GET Unset | http.request.method=GET url.path=/cart network.protocol.version=1.1 \
+             server.address=shop server.port=8080 client.address=10.0.0.2 client.port=5000 \
+             network.peer.address=10.0.0.2 network.peer.port=5000 http.response.status_code=200",
+        );
+    }
+
+    #[test]
+    fn a_client_knows_the_port_from_its_connection() {
+        check(
+            "client POST 200 host=api.example peer=10.0.0.2:443 goid=7 joined=goid",
+            "Client POST Unset | http.request.method=POST url.path=/cart network.protocol.version=1.1 \
+             server.address=api.example server.port=443 network.peer.address=10.0.0.2 \
+             network.peer.port=443 http.response.status_code=200 taskscope.joined_by=goid thread.id=7",
+        );
+    }
+
+    #[test]
+    fn a_status_is_an_error_by_side() {
+        for (side, status, want) in [
+            ("server", 499, "Unset"),
+            ("server", 500, "Error"),
+            ("client", 399, "Unset"),
+            ("client", 400, "Error"),
+        ] {
+            let got = convert_line(&format!("{side} GET {status}"));
+            assert!(got.contains(&format!(" GET {want} |")), "{got}");
+            let error_type = format!(" error.type={status}");
+            assert_eq!(got.contains(&error_type), want == "Error", "{got}");
+        }
+    }
+
+    #[test]
+    fn ends_without_status() {
+        for (side, outcome, want) in [
+            ("server", "aborted", "Server GET Error: the handler did not return | aborted"),
+            (
+                "client",
+                "failed",
+                "Client GET Error: the connection failed during the last attempt | \
+                                  connection_failed",
+            ),
+            ("client", "noconnection", "Client GET Error: no connection to the server | connect_failed"),
+        ] {
+            let got = convert_line(&format!("{side} GET {outcome}"));
+            let (head, attributes) = got.split_once(" | ").unwrap();
+            let (_, error_type) = attributes.split_once("error.type=").unwrap();
+            assert_eq!(format!("{head} | {error_type}"), want);
+        }
+        let got = convert_line("server GET hijacked");
+        assert!(got.contains("Unset | ") && got.ends_with("taskscope.http.hijacked=true"), "{got}");
+    }
+
+    #[test]
+    fn an_unknown_method_does_not_make_a_name() {
+        let got = convert_line("server BREW 200");
+        let want = "Server HTTP Unset | http.request.method=_OTHER http.request.method_original=BREW ";
+        assert!(got.starts_with(want), "{got}");
+        let got = convert_line("server - 200");
+        assert!(got.starts_with("Server HTTP Unset | http.request.method=_OTHER url.path"), "{got}");
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, want) in [
+            ("shop", ("shop", None)),
+            ("shop:80", ("shop", Some(80))),
+            ("shop:x", ("shop", None)),
+            ("[::1]:80", ("::1", Some(80))),
+            ("[::1]", ("::1", None)),
+            ("::1", ("::1", None)),
+            (":", ("", None)),
+        ] {
+            assert_eq!(split_host(host), want, "{host}");
+        }
+    }
+
+    #[test]
+    fn without_host_the_connection_names_the_server() {
+        let got = convert_line("server GET 200 local=[::ffff:10.0.0.1]:8080");
+        assert!(got.contains("server.address=10.0.0.1 server.port=8080 "), "{got}");
+    }
+
+    #[test]
+    fn ids_times_and_parent() {
+        let clock = Clock::new();
+        let mut span = (*testing::span(5)).clone();
+        span.parent = Some(SpanId([9; 8]));
+        span.joined_by = JoinedBy::Connection;
+        let got = convert(&span, &clock);
+        assert_eq!(got.trace_id, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 5]);
+        assert_eq!(got.span_id, [0, 0, 0, 0, 0, 0, 0, 5]);
+        assert_eq!(got.parent_span_id, [9; 8]);
+        assert_eq!(got.flags, 0x301);
+        assert_eq!(got.start_time_unix_nano, clock.wall(Ktime(1_000_000_000)).0);
+        assert_eq!(got.end_time_unix_nano - got.start_time_unix_nano, 1_000_000);
+
+        // As clocks of two CPUs may have it.
+        span.ended = Ktime(1);
+        let got = convert(&span, &clock);
+        assert_eq!(got.end_time_unix_nano, got.start_time_unix_nano);
+    }
+
+    #[test]
+    fn one_resource_for_each_process() {
+        let mut spans = testing::spans(1..=4);
+        for (span, (service, tgid)) in
+            spans.iter_mut().zip([("web", 41), ("cart", 42), ("web", 41), ("web-after-exec", 41)])
+        {
+            Arc::make_mut(span).process = Arc::new(testing::process(service, tgid));
+        }
+        let request = request(&spans, &testing::node(), &Clock::new());
+        let got: Vec<_> = request
+            .resource_spans
+            .iter()
+            .map(|it| {
+                let attributes = testing::attributes(&it.resource.as_ref().unwrap().attributes);
+                let service = attributes.split(' ').next().unwrap().to_owned();
+                (service, it.scope_spans[0].spans.len())
+            })
+            .collect();
+        let want = [("web", 2), ("web-after-exec", 1), ("cart", 1)];
+        assert_eq!(got, want.map(|(service, n)| (format!("service.name={service}"), n)));
+    }
+
+    #[track_caller]
+    fn check(line: &str, want: &str) {
+        assert_eq!(convert_line(line), want, "\nspan: {line}");
+    }
+
+    /// `SIDE METHOD OUTCOME [host=][local=][peer=][goid=][joined=]` as `KIND NAME STATUS | ATTRIBUTES`.
+    fn convert_line(line: &str) -> String {
+        let mut span = (*testing::span(0)).clone();
+        span.host = String::new();
+        let words: Vec<_> = line.split(' ').collect();
+        span.side = if words[0] == "server" { Side::Server } else { Side::Client };
+        span.method = words[1].trim_matches('-').to_owned();
+        span.outcome = match words[2] {
+            "hijacked" => Outcome::Hijacked,
+            "aborted" => Outcome::Aborted,
+            "failed" => Outcome::Failed,
+            "noconnection" => Outcome::NoConnection,
+            status => Outcome::Status(status.parse().unwrap()),
+        };
+        for (key, value) in words[3..].iter().map(|it| it.split_once('=').unwrap()) {
+            match key {
+                "host" => span.host = value.to_owned(),
+                "local" => span.local = Some(value.parse().unwrap()),
+                "peer" => span.peer = Some(value.parse().unwrap()),
+                "goid" => span.goid = value.parse().unwrap(),
+                "joined" => span.joined_by = JoinedBy::Goid,
+                key => panic!("{key}"),
+            }
+        }
+        let got = convert(&span, &Clock::new());
+        let status = got.status.clone().unwrap();
+        let message = if status.message.is_empty() { "" } else { ": " };
+        format!(
+            "{:?} {} {:?}{message}{} | {}",
+            got.kind(),
+            got.name,
+            status.code(),
+            status.message,
+            testing::attributes(&got.attributes)
+        )
+    }
+}

@@ -55,3 +55,29 @@ impl Sender {
 fn no_answer(timeout: Duration) -> Failure {
     Failure { cause: Cause::NoAnswer { timeout }, is_permanent: false, retry_after: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::testing::collector::settings;
+
+    #[tokio::test]
+    async fn bad_settings_are_named() {
+        check(|it| it.endpoint = "collector:4317".to_owned(), "`collector:4317` is no endpoint");
+        check(|it| it.endpoint = "ftp://collector".to_owned(), "`ftp://collector` is no endpoint");
+        check(|it| it.endpoint = String::new(), "`` is no endpoint");
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        check(|it| it.headers = header("a b", "c"), "`a b` cannot be sent as a header");
+        check(|it| it.headers = header("key", "a\nb"), "`key` cannot be sent as a header");
+    }
+
+    #[track_caller]
+    fn check(change: impl Fn(&mut Otlp), want: &str) {
+        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+            let mut settings = settings("127.0.0.1:4317".parse().unwrap(), protocol);
+            change(&mut settings);
+            let error = Sender::new(&settings).err().map(|it| it.to_string());
+            assert!(error.as_ref().is_some_and(|it| it.starts_with(want)), "{protocol:?}: {error:?}");
+        }
+    }
+}

@@ -6,6 +6,8 @@ use tokio::sync::watch;
 
 pub(super) mod metrics;
 pub(super) mod spans;
+#[cfg(test)]
+mod tests;
 
 /// How fast, how much at once, how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

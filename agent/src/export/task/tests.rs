@@ -1,0 +1,398 @@
+//! Both tasks against a collector on loopback. Waits have an end, and none is for a fixed time.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Pace,
+    metrics::{MetricExport, run_metrics},
+    spans::{SpanExport, run_spans},
+};
+use crate::{
+    assemble::span::Span,
+    clock,
+    config::settings::{
+        Compression, Otlp,
+        OtlpProtocol::{Grpc, HttpProtobuf},
+    },
+    export::{
+        HttpDurations, Sender,
+        testing::{
+            self,
+            certificates::Certificates,
+            collector::{
+                Answer::{self, Invalid, Ok as Accept, Partial, Silent, Throttled, TooLarge, Unavailable},
+                Collector, Received, settings,
+            },
+        },
+    },
+    vitals::{Part, Vital, Vitals},
+};
+
+#[tokio::test]
+async fn spans_arrive() {
+    check(&[], "sent 5").await;
+}
+
+#[tokio::test]
+async fn a_busy_collector_is_asked_again() {
+    check(&[Unavailable, Unavailable, Throttled, Accept], "sent 5, retries 3").await;
+}
+
+#[tokio::test]
+async fn a_refused_batch_is_counted_and_not_sent_again() {
+    check(&[Invalid, Accept], "refused 5").await;
+}
+
+#[tokio::test]
+async fn too_much_without_a_time_to_come_back_is_refused() {
+    check(&[TooLarge, Accept], "refused 5").await;
+}
+
+#[tokio::test]
+async fn what_a_collector_throws_away_is_refused() {
+    check(&[Partial(2)], "sent 3, refused 2").await;
+    check(&[Partial(99)], "refused 5").await;
+}
+
+#[tokio::test]
+async fn a_silent_collector_is_asked_again() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let mut collector = Collector::start(protocol, &[Silent]).await;
+        let mut settings = settings(collector.address, protocol);
+        settings.timeout = Duration::from_millis(100);
+        let run = Run::start(&settings, 100);
+        run.feed(1..=5).await;
+        assert_eq!(collector.spans(5).await, [1, 2, 3, 4, 5]);
+        assert_eq!(run.finish(5).await, "sent 5, retries 1");
+    }
+}
+
+#[tokio::test]
+async fn while_a_collector_is_down_what_fits_is_kept() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let address = free_address().await;
+        let run = Run::start(&settings(address, protocol), 100);
+        run.feed(1..=30).await;
+        run.eventually("three tries", |it| 3 <= it.get(Vital::ExportRetries)).await;
+        run.feed(31..=100).await;
+        let mut collector = Collector::start_at(address, protocol, &[], None).await;
+        assert_eq!(collector.spans(100).await, (1..=100).collect::<Vec<_>>());
+        run.eventually("the last answer", |it| it.get(Vital::SpansSent) == 100).await;
+        assert!(run.finish(100).await.starts_with("sent 100, retries "));
+    }
+}
+
+#[tokio::test]
+async fn while_a_collector_is_down_the_oldest_go_and_are_counted() {
+    let address = free_address().await;
+    let run = Run::start(&settings(address, Grpc), 10);
+    run.feed(1..=8).await;
+    run.eventually("a try", |it| 1 <= it.get(Vital::ExportRetries)).await;
+    run.feed(9..=58).await;
+    run.eventually("a full queue", |it| it.get(Vital::SpansQueueFull) == 40).await;
+    let mut collector = Collector::start_at(address, Grpc, &[], None).await;
+    // Eight were under way when the others came.
+    assert_eq!(collector.spans(18).await, (1..=8).chain(49..=58).collect::<Vec<_>>());
+    let got = run.finish(58).await;
+    assert!(got.starts_with("sent 18, queue full 40, retries "), "{got}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_at_shutdown_is_counted() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let run = Run::start(&settings(free_address().await, protocol), 100);
+        run.feed(1..=30).await;
+        run.eventually("a try", |it| 1 <= it.get(Vital::ExportRetries)).await;
+        let got = run.finish(30).await;
+        assert!(got.starts_with("lost at shutdown 30, retries "), "{got}");
+    }
+}
+
+/// A shutdown does not wait out a backoff of hours.
+#[tokio::test]
+async fn a_shutdown_is_one_more_try() {
+    let address = free_address().await;
+    let mut pace = quick();
+    pace.backoff_first = Duration::from_millis(50);
+    pace.backoff_max = Duration::from_secs(7200);
+    let mut run = Run::start_with(&settings(address, HttpProtobuf), 100, pace);
+    run.feed(1..=3).await;
+    run.eventually("many tries", |it| 4 <= it.get(Vital::ExportRetries)).await;
+    let mut collector = Collector::start_at(address, HttpProtobuf, &[], None).await;
+    run.stop();
+    assert_eq!(collector.spans(3).await, [1, 2, 3]);
+    assert!(run.finish(3).await.starts_with("sent 3, retries "));
+}
+
+#[tokio::test]
+async fn spans_still_in_the_channel_are_sent_at_shutdown() {
+    let mut collector = Collector::start(Grpc, &[]).await;
+    let mut pace = quick();
+    pace.ship_every = Duration::from_secs(3600);
+    let mut run = Run::start_with(&settings(collector.address, Grpc), 100, pace);
+    run.stop();
+    run.feed(1..=5).await;
+    assert_eq!(collector.spans(5).await, [1, 2, 3, 4, 5]);
+    assert_eq!(run.finish(5).await, "sent 5");
+}
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait() {
+    let mut collector = Collector::start(Grpc, &[]).await;
+    let mut pace = quick();
+    pace.ship_every = Duration::from_secs(3600);
+    let run = Run::start_with(&settings(collector.address, Grpc), 100, pace);
+    // The first tick comes at once.
+    run.feed(1..=1).await;
+    assert_eq!(collector.spans(1).await, [1]);
+    run.feed(2..=pace.batch as u64 + 1).await;
+    assert_eq!(collector.spans(pace.batch).await.len(), pace.batch);
+    run.finish(pace.batch as u64 + 1).await;
+}
+
+#[tokio::test]
+async fn headers_and_compression_are_as_set() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let mut collector = Collector::start(protocol, &[]).await;
+        let mut settings = settings(collector.address, protocol);
+        settings.compression = Compression::Zstd;
+        settings.headers = vec![("X-Scope-OrgID".to_owned(), "shop".to_owned())];
+        let run = Run::start(&settings, 100);
+        run.feed(1..=5).await;
+        let Received::Traces(request, envelope) = collector.next().await else { unreachable!() };
+        assert_eq!((envelope.is_zstd, envelope.tenant.as_deref()), (true, Some("shop")));
+        assert_eq!(request.resource_spans.len(), 1);
+        assert_eq!(run.finish(5).await, "sent 5");
+    }
+}
+
+#[tokio::test]
+async fn both_ends_show_certificates() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let ours = Certificates::make();
+        let mut collector =
+            Collector::start_at("127.0.0.1:0".parse().unwrap(), protocol, &[], Some(&ours)).await;
+        let mut settings = settings(collector.address, protocol);
+        settings.endpoint = settings.endpoint.replace("http://", "https://");
+        settings.tls = ours.tls();
+        let run = Run::start(&settings, 100);
+        run.feed(1..=5).await;
+        assert_eq!(collector.spans(5).await, [1, 2, 3, 4, 5]);
+        assert_eq!(run.finish(5).await, "sent 5");
+
+        // Another authority; then the right one, but no certificate of ours.
+        let mut anonymous = ours.tls();
+        anonymous.client = None;
+        for tls in [Certificates::make().tls(), anonymous] {
+            settings.tls = tls;
+            let run = Run::start(&settings, 100);
+            run.feed(1..=5).await;
+            run.eventually("a try", |it| 1 <= it.get(Vital::ExportRetries)).await;
+            let got = run.finish(5).await;
+            assert!(got.starts_with("lost at shutdown 5, retries "), "{protocol:?}: {got}");
+            assert!(collector.received.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_metrics_hold_the_last_spans() {
+    for protocol in [Grpc, HttpProtobuf] {
+        let mut collector = Collector::start(protocol, &[]).await;
+        let settings = settings(collector.address, protocol);
+        let mut run = Run::start(&settings, 100);
+        let (_edges, edges) = watch::channel(Arc::default());
+        let metrics = tokio::spawn(run_metrics(MetricExport {
+            sender: Sender::new(&settings).unwrap(),
+            node: Arc::new(testing::node()),
+            interval: Duration::from_secs(3600),
+            edges,
+            durations: run.durations.clone(),
+            vitals: Arc::clone(&run.vitals),
+            shutdown: run.shutdown.subscribe(),
+            pace: quick(),
+        }));
+        run.stop();
+        run.spans.send(spans_of_now(5)).await.unwrap();
+        let request = loop {
+            if let Received::Metrics(request, _) = collector.next().await {
+                break request;
+            }
+        };
+        metrics.await.unwrap();
+        let text = format!("{request:?}");
+        assert!(text.contains("http.server.request.duration") && text.contains("count: 5"), "{text}");
+        assert_eq!(run.vitals.get(Vital::MetricsSent), 1);
+        assert_eq!(run.finish(5).await, "sent 5");
+    }
+}
+
+#[tokio::test]
+async fn metrics_that_nobody_takes_are_counted() {
+    let address = free_address().await;
+    let (stop, shutdown) = watch::channel(false);
+    let (_edges, edges) = watch::channel(Arc::new(vec![Arc::new(testing::edge())]));
+    let (_, durations) = watch::channel(Arc::default());
+    let vitals = Arc::new(Vitals::new());
+    let task = tokio::spawn(run_metrics(MetricExport {
+        sender: Sender::new(&settings(address, Grpc)).unwrap(),
+        node: Arc::new(testing::node()),
+        interval: Duration::from_millis(50),
+        edges,
+        durations,
+        vitals: Arc::clone(&vitals),
+        shutdown,
+        pace: quick(),
+    }));
+    eventually("two failed requests", || 2 <= vitals.get(Vital::MetricsFailed)).await;
+    let mut collector = Collector::start_at(address, Grpc, &[], None).await;
+    let Received::Metrics(request, _) = collector.next().await else { unreachable!() };
+    assert!(format!("{request:?}").contains("taskscope.edge.bytes"));
+    stop.send_replace(true);
+    task.await.unwrap();
+}
+
+/// The clock of tokio stands still until everything waits, then jumps: hours of silence in a moment.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_does_not_stop_the_heart() {
+    let collector = Collector::start(Grpc, &[Silent]).await;
+    let mut settings = settings(collector.address, Grpc);
+    settings.timeout = Duration::from_secs(3600);
+    let run = Run::start_with(&settings, 100, Pace::default());
+    run.feed(1..=5).await;
+    run.eventually("the first beat", |it| it.last_beat(Part::SpanExport).is_some()).await;
+    run.eventually("spans under way", |it| it.get(Vital::SpansQueued) == 5).await;
+    for _ in 0..10 {
+        let last = run.vitals.last_beat(Part::SpanExport);
+        run.eventually("another beat", |it| it.last_beat(Part::SpanExport) != last).await;
+    }
+    assert_eq!(run.vitals.get(Vital::SpansSent), 0);
+}
+
+/// Feeds five spans; `want` is what the counters say when the answers are used up.
+#[track_caller]
+fn check(answers: &'static [Answer], want: &'static str) -> impl Future<Output = ()> {
+    async move {
+        for protocol in [Grpc, HttpProtobuf] {
+            let collector = Collector::start(protocol, answers).await;
+            let run = Run::start(&settings(collector.address, protocol), 100);
+            run.feed(1..=5).await;
+            run.eventually("all spans to be accounted for", |it| {
+                it.get(Vital::SpansSent) + it.get(Vital::SpansRefused) == 5
+            })
+            .await;
+            assert_eq!(run.finish(5).await, want, "{protocol:?}");
+        }
+    }
+}
+
+/// `run_spans` under test.
+struct Run {
+    spans: mpsc::Sender<Vec<Arc<Span>>>,
+    durations: watch::Receiver<Arc<HttpDurations>>,
+    shutdown: watch::Sender<bool>,
+    vitals: Arc<Vitals>,
+    task: JoinHandle<()>,
+}
+
+impl Run {
+    fn start(settings: &Otlp, capacity: usize) -> Self {
+        Self::start_with(settings, capacity, quick())
+    }
+
+    fn start_with(settings: &Otlp, capacity: usize, pace: Pace) -> Self {
+        let (feed, spans) = mpsc::channel(1000);
+        let (publish, durations) = watch::channel(Arc::default());
+        let (shutdown, stop) = watch::channel(false);
+        let vitals = Arc::new(Vitals::new());
+        let task = tokio::spawn(run_spans(SpanExport {
+            sender: Sender::new(settings).unwrap(),
+            node: Arc::new(testing::node()),
+            capacity,
+            spans,
+            durations: publish,
+            vitals: Arc::clone(&vitals),
+            shutdown: stop,
+            pace,
+        }));
+        Self { spans: feed, durations, shutdown, vitals, task }
+    }
+
+    async fn feed(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.spans.send(testing::spans(numbers)).await.unwrap();
+    }
+
+    fn stop(&mut self) {
+        self.shutdown.send_replace(true);
+    }
+
+    async fn eventually(&self, what: &str, is_true: impl Fn(&Vitals) -> bool) {
+        eventually(what, || is_true(&self.vitals)).await;
+    }
+
+    /// Stops, and checks that each of the `fed` spans is in exactly one counter.
+    async fn finish(self, fed: u64) -> String {
+        self.shutdown.send_replace(true);
+        timeout(Duration::from_secs(20), self.task).await.expect("the task must end").unwrap();
+        let ends = [
+            ("sent", Vital::SpansSent),
+            ("queue full", Vital::SpansQueueFull),
+            ("refused", Vital::SpansRefused),
+            ("lost at shutdown", Vital::SpansLostAtShutdown),
+        ];
+        assert_eq!(ends.iter().map(|it| self.vitals.get(it.1)).sum::<u64>(), fed);
+        assert_eq!(self.vitals.get(Vital::SpansQueued), 0);
+        let words: Vec<_> = ends
+            .into_iter()
+            .chain([("retries", Vital::ExportRetries)])
+            .map(|(name, vital)| (name, self.vitals.get(vital)))
+            .filter(|(_, n)| *n != 0)
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        words.join(", ")
+    }
+}
+
+/// Old ones would be forgotten before they are published.
+fn spans_of_now(n: u64) -> Vec<Arc<Span>> {
+    let mut spans = testing::spans(1..=n);
+    for span in &mut spans {
+        let span = Arc::make_mut(span);
+        span.began = clock::now();
+        span.ended = span.began;
+    }
+    spans
+}
+
+async fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let wait = async {
+        while !is_true() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{what} did not come"));
+}
+
+fn quick() -> Pace {
+    Pace {
+        batch: 50,
+        ship_every: Duration::from_millis(5),
+        backoff_first: Duration::from_millis(2),
+        backoff_max: Duration::from_millis(20),
+        drain: Duration::from_secs(1),
+    }
+}
+
+/// Where nobody listens, and nobody else will: an address of loopback that only this process uses.
+async fn free_address() -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind((std::net::Ipv4Addr::new(127, 77, high, low), 0)).await.unwrap();
+    listener.local_addr().unwrap()
+}
