@@ -110,7 +110,7 @@ impl Series {
 
 fn key(span: &Span) -> Key {
     let server = match (span.side, server(span)) {
-        (Side::Client, (Some(address), port)) => Some((address, port)),
+        (Side::Client, (Some(address), port)) => Some((address.into_owned(), port)),
         _ => None,
     };
     Key {

@@ -7,3 +7,4 @@ pub(super) mod fit;
 mod point;
 pub(super) mod resource;
 pub(super) mod spans;
+mod wire;

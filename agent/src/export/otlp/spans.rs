@@ -3,17 +3,14 @@
 //! The conventions ask for `url.scheme`, and for `url.full` at clients: neither the scheme nor the
 //! query is known here, so they are absent rather than guessed.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    common::v1::KeyValue,
-    trace::v1::{ResourceSpans, ScopeSpans, Span as Otlp, Status, span::SpanKind, status::StatusCode},
-};
+use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 
 use super::{
-    attribute::{int, scope, text, yes},
+    attribute::scope,
     resource,
+    wire::{bytes, fixed_32, fixed_64, message, number, prost},
 };
 use crate::{
     assemble::span::{JoinedBy, Outcome, Side, Span},
@@ -25,25 +22,28 @@ use crate::{
 /// Sampled, and whether the parent is in another process is known.
 const FLAGS: u32 = 0x01 | 0x100;
 const FLAG_PARENT_IS_REMOTE: u32 = 0x200;
+/// Of a usual span; a guess that is wrong costs a copy.
+const SPAN_BYTES: usize = 512;
 
-pub(in crate::export) fn request(
-    spans: &[Arc<Span>],
-    node: &Node,
-    clock: &Clock,
-) -> ExportTraceServiceRequest {
-    let resource_spans = by_process(spans)
-        .into_iter()
-        .map(|(process, spans)| ResourceSpans {
-            resource: Some(resource::process(process, node)),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(scope(node)),
-                spans: spans.into_iter().map(|it| convert(it, clock)).collect(),
-                schema_url: semconv::SCHEMA_URL.to_owned(),
-            }],
-            schema_url: semconv::SCHEMA_URL.to_owned(),
-        })
-        .collect();
-    ExportTraceServiceRequest { resource_spans }
+/// An encoded `ExportTraceServiceRequest`.
+pub(in crate::export) fn request(spans: &[Arc<Span>], node: &Node, clock: &Clock) -> Vec<u8> {
+    let mut out = Vec::with_capacity(spans.len() * SPAN_BYTES);
+    for (process, spans) in by_process(spans) {
+        // ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url.
+        message(&mut out, 1, |out| {
+            prost(out, 1, &resource::process(process, node));
+            // ScopeSpans: 1 scope, 2 spans, 3 schema_url.
+            message(out, 2, |out| {
+                prost(out, 1, &scope(node));
+                for span in spans {
+                    message(out, 2, |out| encode(span, clock, out));
+                }
+                bytes(out, 3, semconv::SCHEMA_URL.as_bytes());
+            });
+            bytes(out, 3, semconv::SCHEMA_URL.as_bytes());
+        });
+    }
+    out
 }
 
 /// A process may have several descriptions, since it may replace its program: then several groups.
@@ -60,71 +60,107 @@ fn by_process(spans: &[Arc<Span>]) -> Vec<(&Process, Vec<&Span>)> {
     groups.into_values().flatten().map(|(process, spans)| (&**process, spans)).collect()
 }
 
-fn convert(span: &Span, clock: &Clock) -> Otlp {
+/// The fields of a `Span`, in the order of their numbers in
+/// <https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/trace/v1/trace.proto>.
+fn encode(span: &Span, clock: &Clock, out: &mut Vec<u8>) {
     let method = semconv::method(&span.method);
-    // Clocks of two CPUs: an end before its begin would be refused or shown as ages.
-    let ended = span.ended.max(span.began);
+    let name = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
     let kind = match span.side {
         Side::Server => SpanKind::Server,
         Side::Client => SpanKind::Client,
     };
+    // Clocks of two CPUs: an end before its begin would be refused or shown as ages.
+    let ended = span.ended.max(span.began);
     let remote = match span.joined_by {
         JoinedBy::Connection => FLAG_PARENT_IS_REMOTE,
         JoinedBy::Nothing | JoinedBy::Goid | JoinedBy::ParentGoid => 0,
     };
-    Otlp {
-        trace_id: span.trace_id.0.to_vec(),
-        span_id: span.span_id.0.to_vec(),
-        parent_span_id: span.parent.map_or_else(Vec::new, |it| it.0.to_vec()),
-        flags: FLAGS | remote,
-        name: if method == semconv::METHOD_OTHER { "HTTP".to_owned() } else { method.to_owned() },
-        kind: kind.into(),
-        start_time_unix_nano: clock.wall(span.began).0,
-        end_time_unix_nano: clock.wall(ended).0,
-        attributes: attributes(span, method),
-        status: Some(status(span)),
-        ..Otlp::default()
+    bytes(out, 1, &span.trace_id.0);
+    bytes(out, 2, &span.span_id.0);
+    if let Some(parent) = span.parent {
+        bytes(out, 4, &parent.0);
+    }
+    bytes(out, 5, name.as_bytes());
+    number(out, 6, kind as u64);
+    fixed_64(out, 7, clock.wall(span.began).0);
+    fixed_64(out, 8, clock.wall(ended).0);
+    attributes(&mut Attributes(out), span, method);
+    message(out, 15, |out| status(out, span));
+    fixed_32(out, 16, FLAGS | remote);
+}
+
+/// Field 9 of a `Span`, once for each: a `KeyValue` of 1 key and 2 value, which is one of many fields.
+struct Attributes<'a>(&'a mut Vec<u8>);
+
+impl Attributes<'_> {
+    fn text(&mut self, key: &str, value: &str) {
+        self.push(key, |out| bytes(out, 1, value.as_bytes()));
+    }
+
+    fn yes(&mut self, key: &str) {
+        self.push(key, |out| number(out, 2, 1));
+    }
+
+    fn int(&mut self, key: &str, value: impl Into<u64>) {
+        self.push(key, |out| number(out, 3, value.into()));
+    }
+
+    fn push(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        message(self.0, 9, |out| {
+            bytes(out, 1, key.as_bytes());
+            message(out, 2, write);
+        });
     }
 }
 
-fn attributes(span: &Span, method: &str) -> Vec<KeyValue> {
-    let mut attributes = vec![text(semconv::HTTP_REQUEST_METHOD, method)];
+fn attributes(out: &mut Attributes<'_>, span: &Span, method: &str) {
+    out.text(semconv::HTTP_REQUEST_METHOD, method);
     if method == semconv::METHOD_OTHER && !span.method.is_empty() {
-        attributes.push(text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method));
+        out.text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method);
     }
-    attributes.push(text(semconv::URL_PATH, &span.path));
-    attributes.push(text(semconv::NETWORK_PROTOCOL_VERSION, "1.1"));
+    out.text(semconv::URL_PATH, &span.path);
+    out.text(semconv::NETWORK_PROTOCOL_VERSION, "1.1");
     let (address, port) = server(span);
-    attributes.extend(address.map(|it| text(semconv::SERVER_ADDRESS, it)));
-    attributes.extend(port.map(|it| int(semconv::SERVER_PORT, it)));
+    if let Some(address) = address {
+        out.text(semconv::SERVER_ADDRESS, &address);
+    }
+    if let Some(port) = port {
+        out.int(semconv::SERVER_PORT, port);
+    }
     if let Some(peer) = span.peer {
+        let address = ip(peer);
         if span.side == Side::Server {
-            attributes.push(text(semconv::CLIENT_ADDRESS, ip(peer)));
-            attributes.push(int(semconv::CLIENT_PORT, peer.port()));
+            out.text(semconv::CLIENT_ADDRESS, &address);
+            out.int(semconv::CLIENT_PORT, peer.port());
         }
-        attributes.push(text(semconv::NETWORK_PEER_ADDRESS, ip(peer)));
-        attributes.push(int(semconv::NETWORK_PEER_PORT, peer.port()));
+        out.text(semconv::NETWORK_PEER_ADDRESS, &address);
+        out.int(semconv::NETWORK_PEER_PORT, peer.port());
     }
-    attributes.extend(span.status().map(|it| int(semconv::HTTP_RESPONSE_STATUS_CODE, it)));
-    attributes.extend(semconv::error_type(span).map(|it| text(semconv::ERROR_TYPE, it)));
+    if let Some(status) = span.status() {
+        out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status);
+    }
+    if let Some(error_type) = semconv::error_type(span) {
+        out.text(semconv::ERROR_TYPE, &error_type);
+    }
     if span.outcome == Outcome::Hijacked {
-        attributes.push(yes(semconv::HIJACKED));
+        out.yes(semconv::HIJACKED);
     }
-    attributes.extend(joined_by(span.joined_by).map(|it| text(semconv::JOINED_BY, it)));
-    if let Ok(goid @ 1..) = i64::try_from(span.goid) {
-        attributes.push(int(semconv::THREAD_ID, goid));
+    if let Some(rule) = joined_by(span.joined_by) {
+        out.text(semconv::JOINED_BY, rule);
     }
-    attributes
+    if span.goid != 0 {
+        out.int(semconv::THREAD_ID, span.goid);
+    }
 }
 
 /// The server as the client names it, else as the connection knows it.
-pub(in crate::export) fn server(span: &Span) -> (Option<String>, Option<u16>) {
+pub(in crate::export) fn server(span: &Span) -> (Option<Cow<'_, str>>, Option<u16>) {
     let socket = match span.side {
         Side::Server => span.local,
         Side::Client => span.peer,
     };
     if span.host.is_empty() {
-        return (socket.map(ip), socket.map(|it| it.port()));
+        return (socket.map(|it| Cow::Owned(ip(it))), socket.map(|it| it.port()));
     }
     let (host, port) = split_host(&span.host);
     let port = match span.side {
@@ -132,7 +168,7 @@ pub(in crate::export) fn server(span: &Span) -> (Option<String>, Option<u16>) {
         // Before a server there may be a balancer with another port.
         Side::Server => port,
     };
-    (Some(host.to_owned()), port)
+    (Some(Cow::Borrowed(host)), port)
 }
 
 /// `shop:80`, `shop`, `[::1]:80`, `::1`.
@@ -149,15 +185,20 @@ fn ip(socket: SocketAddr) -> String {
     socket.ip().to_canonical().to_string()
 }
 
-fn status(span: &Span) -> Status {
-    let code = if span.is_error() { StatusCode::Error } else { StatusCode::Unset };
-    let message = match span.outcome {
+/// `Status`: 2 message, 3 code.
+fn status(out: &mut Vec<u8>, span: &Span) {
+    let text = match span.outcome {
         Outcome::Status(_) | Outcome::Hijacked => "",
         Outcome::Aborted => "the handler did not return",
         Outcome::Failed => "the connection failed during the last attempt",
         Outcome::NoConnection => "no connection to the server",
     };
-    Status { message: message.to_owned(), code: code.into() }
+    if !text.is_empty() {
+        bytes(out, 2, text.as_bytes());
+    }
+    if span.is_error() {
+        number(out, 3, StatusCode::Error as u64);
+    }
 }
 
 fn joined_by(rule: JoinedBy) -> Option<&'static str> {
@@ -171,6 +212,11 @@ fn joined_by(rule: JoinedBy) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span as Otlp,
+    };
+    use prost::Message as _;
+
     use super::*;
     use crate::{assemble::span::SpanId, clock::Ktime, export::testing};
 
@@ -288,7 +334,9 @@ mod tests {
         {
             Arc::make_mut(span).process = Arc::new(testing::process(service, tgid));
         }
-        let request = request(&spans, &testing::node(), &Clock::new());
+        let body = request(&spans, &testing::node(), &Clock::new());
+        let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+        assert_eq!(request.encode_to_vec(), body);
         let got: Vec<_> = request
             .resource_spans
             .iter()
@@ -300,6 +348,15 @@ mod tests {
             .collect();
         let want = [("web", 2), ("web-after-exec", 1), ("cart", 1)];
         assert_eq!(got, want.map(|(service, n)| (format!("service.name={service}"), n)));
+    }
+
+    /// Decoded again by prost, which would write the same bytes.
+    fn convert(span: &Span, clock: &Clock) -> Otlp {
+        let mut body = Vec::new();
+        encode(span, clock, &mut body);
+        let span = Otlp::decode(&body[..]).unwrap();
+        assert_eq!(span.encode_to_vec(), body);
+        span
     }
 
     #[track_caller]

@@ -29,7 +29,7 @@ pub(super) enum Signal {
 /// Cheap to clone: clones share connections.
 #[derive(Clone)]
 pub enum Sender {
-    Grpc(grpc::Grpc),
+    Grpc(Box<grpc::Grpc>),
     Http(http::Http),
 }
 
@@ -37,7 +37,7 @@ impl Sender {
     /// Reads certificates, but connects only when there is something to send.
     pub fn new(settings: &Otlp) -> Result<Self, ExportError> {
         Ok(match settings.protocol {
-            OtlpProtocol::Grpc => Self::Grpc(grpc::Grpc::new(settings)?),
+            OtlpProtocol::Grpc => Self::Grpc(Box::new(grpc::Grpc::new(settings)?)),
             OtlpProtocol::HttpProtobuf => Self::Http(http::Http::new(settings)?),
         })
     }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prost::bytes::Bytes;
+use prost::{Message as _, bytes::Bytes};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -90,8 +90,10 @@ impl Worker {
         let (node, clock, now) = (&self.node, Clock::new(), clock::now());
         let edges = Arc::clone(&self.edges.borrow());
         let durations = Arc::clone(&self.durations.borrow());
-        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &clock, now));
-        bodies.extend(fit_all(&durations.rows(), |it| durations::request(it, node, &clock, now)));
+        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &clock, now).encode_to_vec());
+        bodies.extend(fit_all(&durations.rows(), |it| {
+            durations::request(it, node, &clock, now).encode_to_vec()
+        }));
         bodies
     }
 

@@ -277,19 +277,14 @@ async fn a_request_that_hangs_does_not_stop_the_heart() {
 }
 
 /// Feeds five spans; `want` is what the counters say when the answers are used up.
-#[track_caller]
-fn check(answers: &'static [Answer], want: &'static str) -> impl Future<Output = ()> {
-    async move {
-        for protocol in [Grpc, HttpProtobuf] {
-            let collector = Collector::start(protocol, answers).await;
-            let run = Run::start(&settings(collector.address, protocol), 100);
-            run.feed(1..=5).await;
-            run.eventually("all spans to be accounted for", |it| {
-                it.get(Vital::SpansSent) + it.get(Vital::SpansRefused) == 5
-            })
-            .await;
-            assert_eq!(run.finish(5).await, want, "{protocol:?}");
-        }
+async fn check(answers: &[Answer], want: &str) {
+    for protocol in [Grpc, HttpProtobuf] {
+        let collector = Collector::start(protocol, answers).await;
+        let run = Run::start(&settings(collector.address, protocol), 100);
+        run.feed(1..=5).await;
+        let is_done = |it: &Vitals| it.get(Vital::SpansSent) + it.get(Vital::SpansRefused) == 5;
+        run.eventually("all spans to be accounted for", is_done).await;
+        assert_eq!(run.finish(5).await, want, "{protocol:?}");
     }
 }
 
