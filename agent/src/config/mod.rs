@@ -1,3 +1,25 @@
-//! What the user asked for: arguments and files become settings, which are resolved and valid.
+//! What the user asked for: arguments, environment and file become settings, resolved and valid.
+//!
+//! One table names each setting once. Must not know the kernel. Nothing else reads the environment.
 
+mod args;
+mod endpoint;
+mod error;
+mod file;
+mod markdown;
+mod otel;
+mod resolve;
 pub mod settings;
+mod sources;
+mod table;
+pub mod value;
+
+pub use self::{
+    args::AgentArgs,
+    error::{ConfigError, Origin},
+    file::File,
+    markdown::settings_table,
+    resolve::{load, resolve},
+    sources::{Env, Sources},
+    table::{Default, Key, Setting, Shape, TABLE},
+};

@@ -87,4 +87,6 @@ pub struct Settings {
     pub window: Duration,
     /// Debug lines of the kernel half.
     pub kernel_log: bool,
+    /// Levels of the agent's own log, in the form of `tracing_subscriber`'s filters.
+    pub log: String,
 }

@@ -1,0 +1,183 @@
+use std::path::Path;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+
+use super::*;
+use crate::config::table::TABLE;
+
+/// `flags`, `NAME=VALUE` lines, and a file.
+fn given(flags: &str, variables: &str, file: &str) -> Result<Settings, String> {
+    let command = AgentArgs::augment_args(Command::new("agent"));
+    let words = std::iter::once("agent").chain(flags.split_whitespace());
+    let matches = command.try_get_matches_from(words).map_err(|it| it.to_string())?;
+    let args = AgentArgs::from_arg_matches(&matches).map_err(|it| it.to_string())?;
+    let env = |name: &str| {
+        let mut pairs = variables.lines().filter_map(|it| it.trim().split_once('='));
+        pairs.find(|(it, _)| *it == name).map(|(_, value)| value.to_owned())
+    };
+    let file = File::parse(Path::new("t.yaml"), file).map_err(|it| it.to_string())?;
+    let sources = Sources { args: &args, env: &env, file: Some(&file), hostname: "host" };
+    resolve(&sources).map_err(|it| it.to_string())
+}
+
+fn endpoint_of(flags: &str, variables: &str, file: &str) -> String {
+    given(flags, variables, file).unwrap().otlp.unwrap().endpoint
+}
+
+fn check_error(flags: &str, variables: &str, file: &str, want: &str) {
+    assert_eq!(given(flags, variables, file).unwrap_err(), want);
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    let settings = given("", "", "").unwrap();
+    let want = Settings {
+        socket: "/run/taskscope/agent.sock".into(),
+        listen: None,
+        otlp: None,
+        export_queue: 8192,
+        metrics_interval: Duration::from_secs(10),
+        xdp: XdpMode::Auto,
+        interfaces: Vec::new(),
+        selection: Selection::default(),
+        http_spans: true,
+        node: "host".into(),
+        resource_attributes: Vec::new(),
+        window: Duration::from_secs(300),
+        kernel_log: false,
+        log: "info".into(),
+    };
+    assert_eq!(settings, want);
+}
+
+#[test]
+fn flag_beats_variable_beats_file_beats_otel() {
+    let flag = "--otlp-endpoint http://flag";
+    let ours = "TASKSCOPE_OTLP_ENDPOINT=http://variable";
+    let file = "otlp_endpoint: http://file";
+    let otel = "OTEL_EXPORTER_OTLP_ENDPOINT=http://otel";
+    let traces = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://traces/v1/traces";
+    let both = format!("{ours}\n{otel}\n{traces}");
+    assert_eq!(endpoint_of(flag, &both, file), "http://flag");
+    assert_eq!(endpoint_of("", &both, file), "http://variable");
+    assert_eq!(endpoint_of("", &format!("{otel}\n{traces}"), file), "http://file");
+    assert_eq!(endpoint_of("", &format!("{otel}\n{traces}"), ""), "http://traces");
+    assert_eq!(endpoint_of("", otel, ""), "http://otel");
+    assert_eq!(endpoint_of("", &format!("TASKSCOPE_OTLP_ENDPOINT=\n{otel}"), ""), "http://otel");
+}
+
+#[test]
+fn every_way_says_the_same() {
+    let flags = "--watch-exe /a/{b,c} --watch-exe /d --watch-pid 7 --no-http-spans --xdp off --node n
+        --otlp-endpoint http://c:4318 --otlp-headers k=v --otlp-timeout 2s --otlp-compression none --window 1m
+        --interface e0 --kernel-log --listen 127.0.0.1:1 --log debug --export-queue 5 --exclude-exe /x
+        --watch-container ab --metrics-interval 3s --socket /s --otlp-ca /ca --otlp-client-key /k
+        --otlp-client-certificate /cc";
+    let variables = "TASKSCOPE_WATCH_EXE=/a/{b,c},/d\nTASKSCOPE_WATCH_PID=7\nTASKSCOPE_HTTP_SPANS=false
+        TASKSCOPE_XDP=off\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=http://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
+        TASKSCOPE_OTLP_TIMEOUT=2s\nTASKSCOPE_OTLP_COMPRESSION=none\nTASKSCOPE_WINDOW=1m
+        TASKSCOPE_INTERFACE=e0\nTASKSCOPE_KERNEL_LOG=true\nTASKSCOPE_LISTEN=127.0.0.1:1\nTASKSCOPE_LOG=debug
+        TASKSCOPE_EXPORT_QUEUE=5\nTASKSCOPE_EXCLUDE_EXE=/x\nTASKSCOPE_WATCH_CONTAINER=ab
+        TASKSCOPE_METRICS_INTERVAL=3s\nTASKSCOPE_SOCKET=/s\nTASKSCOPE_OTLP_CA=/ca
+        TASKSCOPE_OTLP_CLIENT_KEY=/k\nTASKSCOPE_OTLP_CLIENT_CERTIFICATE=/cc";
+    let file = "watch_exe: ['/a/{b,c}', /d]\nwatch_pid: 7\nhttp_spans: false\nxdp: off\nnode: n
+otlp_endpoint: http://c:4318\notlp_headers: {k: v}\notlp_timeout: 2s\notlp_compression: none\nwindow: 1m
+interface: e0\nkernel_log: true\nlisten: 127.0.0.1:1\nlog: debug\nexport_queue: 5\nexclude_exe: /x
+watch_container: ab\nmetrics_interval: 3s\nsocket: /s\notlp_ca: /ca\notlp_client_key: /k
+otlp_client_certificate: /cc\n";
+    for setting in TABLE.iter().filter(|it| it.key != Key::Config && it.key != Key::OtlpProtocol) {
+        assert!(variables.contains(&format!("{}=", setting.variable())), "{}", setting.name);
+    }
+    let by_flags = given(flags, "", "").unwrap();
+    assert_eq!(by_flags, given("", variables, "").unwrap());
+    assert_eq!(by_flags, given("", "", file).unwrap());
+    let otlp = by_flags.otlp.unwrap();
+    assert_eq!(otlp.protocol, OtlpProtocol::HttpProtobuf, "the port says so");
+    assert_eq!(by_flags.selection.watch_exe, ["/a/{b,c}", "/d"]);
+    assert_eq!(by_flags.xdp, XdpMode::Off);
+    assert!(!by_flags.http_spans && by_flags.kernel_log);
+}
+
+#[test]
+fn otel_variables_in_their_own_form() {
+    let variables = "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_TIMEOUT=1500
+        OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer%20x,b=c\nOTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+        OTEL_EXPORTER_OTLP_COMPRESSION=none\nOTEL_EXPORTER_OTLP_CERTIFICATE=/ca
+        OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=/cc\nOTEL_EXPORTER_OTLP_CLIENT_KEY=/k
+        OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test";
+    let settings = given("", variables, "").unwrap();
+    let want = Otlp {
+        endpoint: "http://c:4317".into(),
+        protocol: OtlpProtocol::HttpProtobuf,
+        headers: vec![("authorization".into(), "Bearer x".into()), ("b".into(), "c".into())],
+        timeout: Duration::from_millis(1500),
+        compression: Compression::None,
+        tls: Tls {
+            ca: Some("/ca".into()),
+            client: Some(ClientCertificate { certificate: "/cc".into(), key: "/k".into() }),
+        },
+    };
+    assert_eq!(settings.otlp.unwrap(), want);
+    assert_eq!(settings.resource_attributes, [("deployment.environment.name".into(), "test".into())]);
+}
+
+#[test]
+fn a_bad_value_says_where_it_stands_and_what_would_do() {
+    check_error(
+        "--xdp naitve",
+        "",
+        "",
+        "--xdp: `naitve` will not do: it must be one of auto, native, off; did you mean `native`?",
+    );
+    check_error(
+        "",
+        "TASKSCOPE_WINDOW=5",
+        "",
+        "TASKSCOPE_WINDOW: `5` will not do: a duration is a whole number with ms, s, m or h, such as 250ms or 5s",
+    );
+    check_error("", "", "\nwindow: 3h", "t.yaml:2: window: `3h` will not do: it must be from 10s to 3600s");
+    check_error(
+        "",
+        "",
+        "xdp: [auto, off]",
+        "t.yaml:1: xdp: `auto, off` will not do: it takes one value, not 2",
+    );
+    check_error("--export-queue 0", "", "", "--export-queue: `0` will not do: it must be from 1 to 1000000");
+    check_error(
+        "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317",
+        "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4317` will not do: a URL begins with http:// or https://, such as http://localhost:4317",
+    );
+}
+
+#[test]
+fn a_client_certificate_and_its_key_go_together() {
+    let error = given("--otlp-client-certificate /c", "", "").unwrap_err();
+    assert_eq!(error, "a client certificate is set, but no key: set --otlp-client-key too");
+    let error = given("--otlp-client-key /k", "", "").unwrap_err();
+    assert_eq!(error, "a client key is set, but no certificate: set --otlp-client-certificate too");
+}
+
+#[test]
+fn a_secret_is_not_repeated() {
+    let error = given("", "TASKSCOPE_OTLP_HEADERS=s3cret", "").unwrap_err();
+    assert_eq!(error, "TASKSCOPE_OTLP_HEADERS: it must be NAME=VALUE");
+}
+
+#[test]
+fn files_that_are_named_must_be_there() {
+    let load_with = |name: &'static str, path: &'static str| {
+        let env = move |it: &str| match it {
+            "TASKSCOPE_OTLP_ENDPOINT" => Some("https://c".to_owned()),
+            it if it == name => Some(path.to_owned()),
+            _ => None,
+        };
+        load(&AgentArgs::default(), &env)
+    };
+    assert!(load_with("", "").is_ok());
+    for name in ["TASKSCOPE_CONFIG", "TASKSCOPE_OTLP_CA"] {
+        let error = load_with(name, "/nowhere/x").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /nowhere/x: "), "{error}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The one table of settings: flags, variables, keys of the file, help and the README come from it.
+
+/// How many values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    One,
+    List,
+    /// `--x` and `--no-x`; elsewhere `true` or `false`.
+    Switch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// Parsed like a value that somebody typed.
+    Value(&'static str),
+    /// What holds when nobody sets it.
+    Unset(&'static str),
+}
+
+#[derive(Debug)]
+pub struct Setting {
+    pub key: Key,
+    /// The same word in the file, in the variable and, with dashes, in the flag.
+    pub name: &'static str,
+    pub shape: Shape,
+    pub value: &'static str,
+    pub default: Default,
+    /// The last word of `OTEL_EXPORTER_OTLP_*` variables that are obeyed as well.
+    pub otel: Option<&'static str>,
+    pub about: &'static str,
+    pub cost: &'static str,
+}
+
+impl Setting {
+    #[must_use]
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("TASKSCOPE_{}", self.name.to_uppercase())
+    }
+
+    /// By precedence: a variable for one signal beats the one for all.
+    pub fn otel_variables(&self) -> impl Iterator<Item = String> + use<> {
+        let word = self.otel;
+        ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"]
+            .into_iter()
+            .filter_map(move |prefix| word.map(|it| format!("{prefix}{it}")))
+    }
+
+    /// A file cannot name the file.
+    #[must_use]
+    pub fn in_file(&self) -> bool {
+        self.key != Key::Config
+    }
+}
+
+macro_rules! settings {
+    ($( $key:ident: $name:literal $shape:ident $value:literal $default:ident $text:literal
+        $(otel $otel:literal)? { $about:literal, $cost:literal } )*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Key { $( $key, )* }
+
+        pub const TABLE: &[Setting] = &[ $( Setting {
+            key: Key::$key,
+            name: $name,
+            shape: Shape::$shape,
+            value: $value,
+            default: Default::$default($text),
+            otel: settings!(@otel $($otel)?),
+            about: $about,
+            cost: $cost,
+        }, )* ];
+    };
+    (@otel) => { None };
+    (@otel $otel:literal) => { Some($otel) };
+}
+
+impl Key {
+    #[must_use]
+    pub fn setting(self) -> &'static Setting {
+        &TABLE[self as usize]
+    }
+}
+
+settings! {
+    Config: "config" One "PATH" Unset "no file" {
+        "YAML file with settings; flags and TASKSCOPE_ variables beat it",
+        "nothing: read once at start" }
+    Socket: "socket" One "PATH" Value "/run/taskscope/agent.sock" {
+        "Unix socket that the other commands ask",
+        "nothing until somebody asks" }
+    Listen: "listen" One "IP:PORT" Unset "only the socket" {
+        "Answer queries over TCP as well",
+        "nothing until somebody asks; whoever reaches the port reads everything, so keep it on loopback" }
+    Node: "node" One "NAME" Unset "name of the host" {
+        "Name of this node in everything exported",
+        "nothing" }
+    Log: "log" One "LEVEL" Value "info" {
+        "Level of the agent's own log: LEVEL or MODULE=LEVEL, separated by commas",
+        "nothing up to info; debug writes some lines a second, trace some for each event" }
+    KernelLog: "kernel_log" Switch "" Value "false" {
+        "Write the debug lines of the kernel half to the log",
+        "a ring buffer and some 100 ns for each line; meant for finding bugs" }
+    Window: "window" One "DURATION" Value "5m" {
+        "How long queries look back: older traces and findings are forgotten",
+        "memory in proportion: about 1 KiB for each request and finding kept, bounded" }
+    WatchExe: "watch_exe" List "GLOB" Unset "every process" {
+        "Watch only processes whose executable matches; repeat for more",
+        "each watched file is read once, some 10 ms to 300 ms of CPU by its size" }
+    WatchPid: "watch_pid" List "PID" Unset "every process" {
+        "Watch only these processes; repeat for more",
+        "as watch_exe" }
+    WatchContainer: "watch_container" List "ID" Unset "every process" {
+        "Watch only processes of containers whose id begins so; repeat for more",
+        "as watch_exe" }
+    ExcludeExe: "exclude_exe" List "GLOB" Unset "nothing but ourselves" {
+        "Never watch processes whose executable matches; beats the watch settings",
+        "nothing: it saves the cost of what it excludes" }
+    HttpSpans: "http_spans" Switch "" Value "true" {
+        "Make spans of HTTP requests of Go programs, by uprobes",
+        "a few probe hits in the service for each request; `taskscope targets` shows the price" }
+    Xdp: "xdp" One "auto|native|off" Value "auto" {
+        "Packet program on interfaces: auto takes native XDP, else TCX; native takes XDP or nothing",
+        "headers of control packets only; native XDP may interrupt traffic shortly at start and stop" }
+    Interface: "interface" List "NAME" Unset "all physical ones" {
+        "Interface for the packet program; repeat for more",
+        "one program for each packet that comes in, some 10 ns" }
+    OtlpEndpoint: "otlp_endpoint" One "URL" Unset "nothing is exported" otel "ENDPOINT" {
+        "Where traces and metrics go, such as http://localhost:4317",
+        "about 1 ms of CPU and some 10 kB on the network for 1,000 spans" }
+    OtlpProtocol: "otlp_protocol" One "grpc|http/protobuf" Unset "http/protobuf on port 4318, else grpc"
+        otel "PROTOCOL" {
+        "How OTLP is spoken",
+        "about the same for both" }
+    OtlpHeaders: "otlp_headers" List "NAME=VALUE" Unset "none" otel "HEADERS" {
+        "Header for each export request; repeat for more",
+        "some bytes a request; a secret in a flag is seen by every user, so use the variable or the file" }
+    OtlpTimeout: "otlp_timeout" One "DURATION" Value "10s" otel "TIMEOUT" {
+        "How long one export request may take before it is tried again",
+        "a long one keeps more spans waiting in the queue" }
+    OtlpCompression: "otlp_compression" One "zstd|none" Value "zstd" otel "COMPRESSION" {
+        "Compression of export requests",
+        "zstd: 0.3 ms to 0.6 ms of CPU for 1,000 spans; none: about ten times the bytes" }
+    OtlpCa: "otlp_ca" One "PATH" Unset "the authorities of the web" otel "CERTIFICATE" {
+        "PEM file with the authorities that may sign the collector's certificate",
+        "nothing: read once at start" }
+    OtlpClientCertificate: "otlp_client_certificate" One "PATH" Unset "none" otel "CLIENT_CERTIFICATE" {
+        "PEM file with our certificate for mutual TLS; needs otlp_client_key",
+        "nothing: read once at start" }
+    OtlpClientKey: "otlp_client_key" One "PATH" Unset "none" otel "CLIENT_KEY" {
+        "PEM file with the key of otlp_client_certificate",
+        "nothing: read once at start" }
+    ExportQueue: "export_queue" One "SPANS" Value "8192" {
+        "Spans that may wait for export; beyond, the oldest go and are counted",
+        "about 1 KiB of memory for each that waits" }
+    MetricsInterval: "metrics_interval" One "DURATION" Value "10s" {
+        "How often metrics are exported",
+        "one request each time, some 100 bytes for each edge" }
+}
