@@ -20,6 +20,6 @@ pub use self::{
     file::File,
     markdown::settings_table,
     resolve::{load, resolve},
-    sources::{Env, Sources},
+    sources::{Env, Sources, environment},
     table::{Default, Key, Setting, Shape, TABLE},
 };

@@ -15,6 +15,12 @@ use super::{
 /// Asks the environment. Tests give a map instead.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// The environment of this process. Bytes that are no text become an error of the value they are in.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|it| it.to_string_lossy().into_owned())
+}
+
 /// Everything that settings come from.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {

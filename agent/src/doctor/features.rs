@@ -1,0 +1,118 @@
+//! The features of taskscope: what works of each.
+
+use super::{
+    capabilities::Capability,
+    facts::{Facts, SOCKET_STORAGE_IN_TRACING, TCX, UPROBE_COOKIE, UPROBE_MULTI},
+    inputs::Inputs,
+    interfaces::Kind,
+    verdict::{Check, State, Verdict},
+};
+use crate::config::settings::{OtlpProtocol, Settings, XdpMode};
+
+pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Check; 5] {
+    [
+        topology(facts),
+        packets(facts, inputs, settings),
+        http_spans(facts, inputs, settings),
+        container_names(facts),
+        export(settings),
+    ]
+}
+
+fn topology(facts: &Facts) -> Check {
+    let mut verdict = Verdict::new();
+    facts.need_version(
+        &mut verdict,
+        State::Missing,
+        SOCKET_STORAGE_IN_TRACING,
+        "storage of sockets in tracing",
+    );
+    if !facts.has_btf {
+        verdict.against(State::Missing, "the kernel has no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF");
+    } else if !facts.tracepoints_missing.is_empty() {
+        let names = facts.tracepoints_missing.join(", ");
+        verdict.against(State::Missing, format!("the kernel has no tracepoint {names}"), "");
+    }
+    facts.need_tracing(&mut verdict);
+    facts.need_all_processes(&mut verdict);
+    verdict.check("topology", "TCP by socket, from tracepoints and iterators")
+}
+
+fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
+    const FEATURE: &str = "packets";
+    let mut verdict = Verdict::new();
+    if settings.xdp == XdpMode::Off {
+        return verdict.check(FEATURE, "switched off by the setting xdp");
+    }
+    if !facts.has_bpf {
+        verdict.against(State::Missing, "the kernel has no bpf()", "use a kernel with CONFIG_BPF_SYSCALL");
+    }
+    let wanted = [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin];
+    facts.need(&mut verdict, State::Missing, &wanted, "programs on interfaces");
+    if settings.xdp == XdpMode::Auto {
+        facts.need_version(&mut verdict, State::Degraded, TCX, "TCX, where XDP is refused,");
+    }
+    let physical = inputs.interfaces.iter().any(|it| it.kind() == Kind::Physical);
+    if settings.interfaces.is_empty() && !physical {
+        verdict.against(State::Degraded, "there is no physical interface here", "name one with --interface");
+    }
+    if facts.same_network_as_init == Some(false) {
+        let remedy =
+            "share the host's network: `hostNetwork: true` in a pod, `--network=host` for docker and podman";
+        verdict.against(State::Degraded, "only interfaces of this network namespace are seen", remedy);
+    }
+    verdict.check(FEATURE, "control packets at the interfaces below")
+}
+
+fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
+    const FEATURE: &str = "http spans";
+    let mut verdict = Verdict::new();
+    if !settings.http_spans {
+        return verdict.check(FEATURE, "switched off by the setting http_spans");
+    }
+    if inputs.architecture != "x86_64" {
+        let detail = format!("probes are placed on x86_64 only, this is {}", inputs.architecture);
+        verdict.against(State::Missing, detail, "");
+    }
+    facts.need_version(&mut verdict, State::Missing, UPROBE_COOKIE, "cookies of uprobes");
+    facts.need_tracing(&mut verdict);
+    facts.need(&mut verdict, State::Missing, &[Capability::SysPtrace], "reaching executables of processes");
+    if !facts.since(UPROBE_MULTI) {
+        let why = format!("attaching uprobes before Linux {UPROBE_MULTI}");
+        facts.need(&mut verdict, State::Missing, &[Capability::SysAdmin], &why);
+        verdict.against(
+            State::Degraded,
+            "detaching is slow on this kernel: 20 ms or more for each probe",
+            "",
+        );
+    }
+    facts.need_all_processes(&mut verdict);
+    verdict.check(FEATURE, "uprobes on Go programs, by one link for each file")
+}
+
+fn container_names(facts: &Facts) -> Check {
+    let mut verdict = Verdict::new();
+    facts.need_all_processes(&mut verdict);
+    let wanted = [Capability::SysPtrace, Capability::DacReadSearch];
+    facts.need(
+        &mut verdict,
+        State::Degraded,
+        &wanted,
+        "reading service names in environments of other users",
+    );
+    verdict.check("container names", "container ids from cgroups, service names from environments")
+}
+
+/// Nothing is sent: an ordinary user may ask without being seen at the collector.
+fn export(settings: &Settings) -> Check {
+    let mut verdict = Verdict::new();
+    let Some(otlp) = &settings.otlp else {
+        verdict.against(State::Degraded, "no endpoint is set: nothing is exported", "set --otlp-endpoint");
+        return verdict.check("export", "");
+    };
+    let protocol = match otlp.protocol {
+        OtlpProtocol::Grpc => "gRPC",
+        OtlpProtocol::HttpProtobuf => "HTTP",
+    };
+    verdict.check("export", format!("to {} by {protocol}; whether it answers was not tried", otlp.endpoint))
+}
