@@ -1,9 +1,9 @@
 //! Resolved and valid settings of `taskscope agent`. Nothing else sees arguments or the environment.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where and how OTLP goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Otlp {
     /// `http://HOST:PORT` or `https://HOST:PORT`, without the path of a signal.
     pub endpoint: String,
@@ -12,6 +12,22 @@ pub struct Otlp {
     pub timeout: Duration,
     pub compression: Compression,
     pub tls: Tls,
+}
+
+impl fmt::Debug for Otlp {
+    /// Without the values of headers: they are where secrets are, and settings end up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, protocol, headers, timeout, compression, tls } = self;
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Otlp")
+            .field("endpoint", endpoint)
+            .field("protocol", protocol)
+            .field("headers", &names)
+            .field("timeout", timeout)
+            .field("compression", compression)
+            .field("tls", tls)
+            .finish()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

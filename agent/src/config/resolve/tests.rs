@@ -163,6 +163,9 @@ fn a_client_certificate_and_its_key_go_together() {
 fn a_secret_is_not_repeated() {
     let error = given("", "TASKSCOPE_OTLP_HEADERS=s3cret", "").unwrap_err();
     assert_eq!(error, "TASKSCOPE_OTLP_HEADERS: it must be NAME=VALUE");
+    let settings = given("--otlp-endpoint http://c --otlp-headers token=s3cret", "", "").unwrap();
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("token") && !shown.contains("s3cret"), "{shown}");
 }
 
 #[test]
