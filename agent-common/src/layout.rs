@@ -102,12 +102,13 @@ wire! {
 
 wire! {
     /// As [`KernelLayout`], for the way from a file descriptor to its socket.
-    pub struct FileLayout: 24 bytes {
+    pub struct FileLayout: 28 bytes {
         pub task_files: u32,
         pub files_fdt: u32,
         pub fdtable_fd: u32,
         pub fdtable_max_fds: u32,
         pub file_private_data: u32,
         pub task_tgid: u32,
+        pub binprm_filename: u32,
     }
 }

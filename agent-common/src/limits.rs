@@ -19,3 +19,5 @@ pub const HOST_BYTES: usize = 48;
 pub const METHOD_BYTES: usize = 8;
 /// `*crypto/tls.Conn` can have more than one itab in a process.
 pub const TLS_ITABS: usize = 4;
+/// Bytes of an executed file's name; longer ones are cut.
+pub const FILENAME_BYTES: usize = 128;

@@ -4,7 +4,8 @@ use core::ffi::c_void;
 
 use agent_common::counter;
 use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes,
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
+    generated::bpf_probe_read_user as read_user_bytes,
 };
 
 use crate::emit;
@@ -53,6 +54,15 @@ pub(crate) fn kernel<T>(address: u64) -> Option<T> {
             emit::add(counter::KERNEL_READ_FAILED);
             None
         }
+    }
+}
+
+/// A string in kernel memory, cut at `N` bytes.
+#[inline(always)]
+pub(crate) fn kernel_string<const N: usize>(address: u64, buffer: &mut [u8; N]) {
+    // SAFETY: the helper checks the address itself.
+    if unsafe { bpf_probe_read_kernel_str_bytes(address as *const u8, buffer) }.is_err() {
+        emit::add(counter::KERNEL_READ_FAILED);
     }
 }
 

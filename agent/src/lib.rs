@@ -7,6 +7,8 @@ pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod detect;
+pub mod doctor;
+pub mod export;
 pub mod kernel;
 pub mod targets;
 pub mod vitals;

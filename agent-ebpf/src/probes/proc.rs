@@ -1,13 +1,25 @@
 //! Processes that begin and end, so that targets are known before their first request.
 
-use agent_common::event::proc::{Exec, Exit};
+use core::ffi::c_void;
+
+use agent_common::{
+    event::proc::{Exec, Exit},
+    limits::FILENAME_BYTES,
+};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::{emit, gate};
+use crate::{emit, gate, maps::offset, read};
 
+/// `sched_process_exec(task, old_pid, bprm)`.
 #[btf_tracepoint(function = "sched_process_exec")]
-fn proc_exec(_: BtfTracePointContext) -> i32 {
-    emit::event(gate::current(), |header| Exec { header });
+fn proc_exec(ctx: BtfTracePointContext) -> i32 {
+    let binprm: *const c_void = ctx.arg(2);
+    let mut filename = [0; FILENAME_BYTES];
+    let name: Option<u64> = read::kernel(binprm as u64 + offset!(FILE_LAYOUT.binprm_filename) as u64);
+    if let Some(name) = name {
+        read::kernel_string(name, &mut filename);
+    }
+    emit::event(gate::current(), |header| Exec { header, filename });
     0
 }
 

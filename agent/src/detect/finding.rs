@@ -66,6 +66,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// `None`: the process is not known any more.
     pub target: Option<Arc<Process>>,
+    /// What it is about besides the target, so that equal verdicts are one finding: an address, a site.
+    pub about: String,
     /// One sentence that a tired person understands.
     pub summary: String,
     pub evidence: Vec<(&'static str, Evidence)>,

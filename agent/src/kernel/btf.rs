@@ -57,6 +57,7 @@ pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
         fdtable_max_fds: at("fdtable.max_fds")?,
         file_private_data: at("file.private_data")?,
         task_tgid: at("task_struct.tgid")?,
+        binprm_filename: at("linux_binprm.filename")?,
     };
     Ok((kernel, file))
 }

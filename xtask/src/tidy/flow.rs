@@ -3,7 +3,7 @@
 use super::{Complaint, tree::Tree};
 
 const FLOW: &[&str] = &[
-    "clock", "vitals", "config", "targets", "kernel", "snapshot", "decode", "assemble", "detect", "export",
+    "clock", "vitals", "config", "doctor", "targets", "kernel", "snapshot", "decode", "assemble", "detect", "export",
     "query", "run",
 ];
 

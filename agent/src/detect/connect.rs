@@ -1,0 +1,130 @@
+//! Connects that failed, by class. Each class has another cause and another remedy.
+
+use std::time::Duration;
+
+use super::{
+    Detector, Input,
+    finding::{Evidence, Finding, FindingKind, Severity},
+};
+use crate::assemble::failure::{ConnectFailure, FailureClass};
+
+/// Since 6.5 the kernel sends the second SYN after one second; before, too.
+const FIRST_SYN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Stateless: the ledger counts.
+pub(super) struct FailedConnects;
+
+impl Detector for FailedConnects {
+    fn name(&self) -> &'static str {
+        "failed connects"
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Option<Finding> {
+        match input {
+            Input::Failure(failure) => finding(failure),
+            Input::Span(_) => None,
+        }
+    }
+}
+
+fn finding(failure: &ConnectFailure) -> Option<Finding> {
+    let ConnectFailure { class, client, server, lasted, syns, at } = failure;
+    let who = client.as_ref().map_or("A process", |it| it.service.name.as_str());
+    let seconds = lasted.as_secs_f64();
+    let (kind, severity, what) = match class {
+        FailureClass::Refused => (
+            FindingKind::ConnectRefused,
+            Severity::Warning,
+            format!("{who} is refused by {server}: nothing listens there"),
+        ),
+        FailureClass::TimedOut => (
+            FindingKind::ConnectTimedOut,
+            Severity::Critical,
+            format!("{who} gets no answer from {server}: the kernel gave up after {seconds:.1} s"),
+        ),
+        FailureClass::Abandoned => {
+            (FindingKind::ConnectAbandoned, Severity::Critical, abandoned(who, failure))
+        }
+        FailureClass::Unreachable => (
+            FindingKind::ConnectUnreachable,
+            Severity::Critical,
+            format!("{who} cannot reach {server}: the network says so"),
+        ),
+        FailureClass::Other => return None,
+    };
+    Some(Finding {
+        severity,
+        kind,
+        target: client.clone(),
+        about: server.to_string(),
+        summary: what,
+        evidence: vec![
+            ("server_address", Evidence::Text(server.ip().to_string())),
+            ("server_port", Evidence::Count(server.port().into())),
+            ("lasted_seconds", Evidence::Seconds(seconds)),
+            ("syns_sent", Evidence::Count((*syns).into())),
+        ],
+        count: 1,
+        first_seen: *at,
+        last_seen: *at,
+        next: match client {
+            Some(client) => format!("taskscope topology --pid {}", client.tgid.0),
+            None => "taskscope topology".to_owned(),
+        },
+        span: None,
+    })
+}
+
+fn abandoned(who: &str, failure: &ConnectFailure) -> String {
+    let ConnectFailure { server, lasted, syns, .. } = failure;
+    let gave_up = format!("{who} gave up connecting to {server} after {:.1} s", lasted.as_secs_f64());
+    if *lasted <= FIRST_SYN_TIMEOUT + Duration::from_millis(100) && *syns == 1 {
+        return format!("{gave_up}: a connect deadline this short never survives one lost SYN");
+    }
+    format!("{gave_up}: none of {syns} SYNs was answered")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Ktime;
+
+    #[test]
+    fn every_class_has_its_own_sentence() {
+        check(FailureClass::Refused, 0, 1, "A process is refused by 10.0.0.1:80: nothing listens there");
+        check(
+            FailureClass::TimedOut,
+            131_000,
+            11,
+            "A process gets no answer from 10.0.0.1:80: the kernel gave up after 131.0 s",
+        );
+        check(
+            FailureClass::Abandoned,
+            300,
+            1,
+            "A process gave up connecting to 10.0.0.1:80 after 0.3 s: a connect deadline this short never survives one lost SYN",
+        );
+        check(
+            FailureClass::Abandoned,
+            5000,
+            5,
+            "A process gave up connecting to 10.0.0.1:80 after 5.0 s: none of 5 SYNs was answered",
+        );
+        check(FailureClass::Unreachable, 10, 1, "A process cannot reach 10.0.0.1:80: the network says so");
+        check(FailureClass::Other, 10, 1, "");
+    }
+
+    #[track_caller]
+    fn check(class: FailureClass, millis: u64, syns: u32, want: &str) {
+        let failure = ConnectFailure {
+            class,
+            client: None,
+            server: "10.0.0.1:80".parse().unwrap(),
+            lasted: Duration::from_millis(millis),
+            syns,
+            at: Ktime(5),
+        };
+        let got = FailedConnects.input(Input::Failure(&failure));
+        assert_eq!(got.map_or(String::new(), |it| it.summary), want);
+    }
+}
