@@ -1,15 +1,82 @@
-//! Embeds the kernel half. Without it an empty object is embedded, and loading it is a clear error.
+//! Generates the query API from its proto and embeds the kernel half.
 
 use std::{env, fs, path::PathBuf};
 
+/// The only source of the query API and of the JSON of every command.
+const PROTO: &str = "taskscope/v1/query.proto";
+
 fn main() {
+    embed_kernel_half();
+    generate_query();
+}
+
+/// Without the object (no `cargo xtask bpf` yet) an empty file stands in, so that checks and pure
+/// tests need no BPF compiler. Whoever loads it gets a clear error.
+fn embed_kernel_half() {
     println!("cargo::rerun-if-env-changed=TASKSCOPE_BPF_OBJECT");
-    let object = env::var_os("TASKSCOPE_BPF_OBJECT").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/agent.bpf.o"),
-        PathBuf::from,
-    );
+    let object = match env::var_os("TASKSCOPE_BPF_OBJECT") {
+        Some(path) => PathBuf::from(path),
+        None => directory("CARGO_MANIFEST_DIR").join("../target/bpf/agent.bpf.o"),
+    };
     println!("cargo::rerun-if-changed={}", object.display());
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("agent.bpf.o");
-    fs::write(&out, fs::read(&object).unwrap_or_default())
-        .unwrap_or_else(|error| panic!("cannot write {}: {error}", out.display()));
+    let bytes = if object.exists() {
+        fs::read(&object).unwrap_or_else(|error| panic!("cannot read {}: {error}", object.display()))
+    } else {
+        Vec::new()
+    };
+    let embedded = directory("OUT_DIR").join("agent.bpf.o");
+    fs::write(&embedded, bytes)
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", embedded.display()));
+}
+
+fn generate_query() {
+    let root = directory("CARGO_MANIFEST_DIR").join("proto");
+    println!("cargo::rerun-if-changed={}", root.join(PROTO).display());
+    let descriptors = protox::compile([PROTO], [&root]).unwrap_or_else(|error| panic!("{error:?}"));
+
+    let mut builder = tonic_prost_build::configure()
+        .build_server(false)
+        .btree_map(".")
+        .type_attribute(".", "#[derive(serde::Serialize, schemars::JsonSchema)]");
+    for oneof in ["Peer.of", "Value.of"] {
+        builder = builder.type_attribute(format!(".taskscope.v1.{oneof}"), "#[serde(untagged)]");
+    }
+    for wrapper in ["Peer", "Value"] {
+        builder = builder.message_attribute(format!(".taskscope.v1.{wrapper}"), "#[serde(transparent)]");
+    }
+    for part in ["head", "Server.peer"] {
+        builder = builder.field_attribute(part, "#[serde(flatten)]");
+    }
+    for time in ["time", "start_time", "start", "first_seen", "last_seen"] {
+        builder = builder
+            .field_attribute(time, "#[serde(serialize_with = \"crate::query::json::time\")]")
+            .field_attribute(time, "#[schemars(with = \"crate::query::json::Time\")]");
+    }
+    builder = builder
+        .field_attribute("last_beat", "#[serde(serialize_with = \"crate::query::json::time_or_null\")]")
+        .field_attribute("last_beat", "#[schemars(with = \"Option<crate::query::json::Time>\")]");
+    // prost makes every sub-message an `Option`; these are always there.
+    for present in [
+        "head",
+        "agent",
+        "Target.runtime",
+        "of",
+        "client",
+        "server",
+        "Server.peer",
+        "WatchedTarget.target",
+        "connections",
+        "bytes",
+        "packets",
+        "retransmits",
+        "root",
+        "events",
+    ] {
+        builder = builder.field_attribute(present, "#[schemars(required)]");
+    }
+    builder.compile_fds(descriptors).unwrap_or_else(|error| panic!("cannot write the query API: {error}"));
+}
+
+fn directory(variable: &str) -> PathBuf {
+    PathBuf::from(env::var_os(variable).unwrap_or_else(|| panic!("cargo sets {variable}")))
 }

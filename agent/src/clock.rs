@@ -62,6 +62,12 @@ impl Clock {
         clock
     }
 
+    /// For tests whose output must not depend on when they run.
+    #[cfg(test)]
+    pub(crate) fn at_offset(offset_ns: u64) -> Self {
+        Self { offset_ns }
+    }
+
     /// Follows a wall clock that was set since.
     pub fn resync(&mut self) {
         self.offset_ns = wall_now().0.saturating_sub(now().0);

@@ -12,3 +12,5 @@ pub mod export;
 pub mod kernel;
 pub mod targets;
 pub mod vitals;
+pub mod query;
+

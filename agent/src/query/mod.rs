@@ -1,0 +1,40 @@
+//! Read-only views over the agent's published state: the API on a socket, its client, the printing.
+//!
+//! The only room that knows the query protocol. It never sees live state: the agent publishes a
+//! [`snapshot::Snapshot`], the server answers from the last one.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+pub mod client;
+pub mod command;
+mod flags;
+mod json;
+pub mod print;
+pub mod proto;
+mod run;
+#[cfg(test)]
+mod samples;
+pub mod schema;
+pub mod server;
+pub mod snapshot;
+mod socket;
+mod view;
+
+pub use run::{Outcome, Screen, ScreenKind, run};
+
+/// What a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Status,
+    Targets,
+    Topology,
+    Traces,
+    Trace,
+    Findings,
+}
+
+/// The largest answer that is taken: ten thousand edges are about 5 MB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// So much of an answer may be on the way before the other side must have read it.
+const WINDOW_BYTES: u32 = 16 << 20;

@@ -1,0 +1,70 @@
+//! The topology for Graphviz and for Mermaid. Edges between the same two names are drawn apart.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use super::{
+    peer_name,
+    table::{Tone, printable},
+    topology, units,
+};
+use crate::query::proto::Edge;
+
+pub(super) fn dot(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "digraph taskscope {{")?;
+    writeln!(out, "  rankdir=LR;\n  node [shape=box];")?;
+    for edge in edges {
+        let [client, server] = ends(edge).map(|it| it.replace('\\', "\\\\").replace('"', "\\\""));
+        let color = match topology::tone(edge) {
+            Tone::Calm => "",
+            Tone::Warning => ", color=orange",
+            Tone::Alarm => ", color=red",
+        };
+        writeln!(out, "  \"{client}\" -> \"{server}\" [label=\"{}\"{color}];", label(edge))?;
+    }
+    writeln!(out, "}}")
+}
+
+pub(super) fn mermaid(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "flowchart LR")?;
+    let mut nodes = BTreeMap::new();
+    for name in edges.iter().flat_map(ends) {
+        let next = nodes.len();
+        if let std::collections::btree_map::Entry::Vacant(entry) = nodes.entry(name) {
+            // Mermaid has no escapes in labels but HTML's.
+            let label = entry.key().replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+            writeln!(out, "  n{next}[\"{label}\"]")?;
+            entry.insert(next);
+        }
+    }
+    for edge in edges {
+        let [client, server] = ends(edge).map(|it| nodes.get(&it).copied().unwrap_or_default());
+        writeln!(out, "  n{client} -->|\"{}\"| n{server}", label(edge))?;
+    }
+    Ok(())
+}
+
+fn ends(edge: &Edge) -> [String; 2] {
+    let server = edge.server.as_ref().and_then(|it| it.peer.as_ref());
+    [edge.client.as_ref(), server].map(|it| printable(&peer_name(it)))
+}
+
+fn label(edge: &Edge) -> String {
+    let mut words = vec![format!(":{}", edge.server.as_ref().map_or(0, |it| it.port))];
+    if let Some(requests) = &edge.requests {
+        words.push(format!("{} requests", requests.count));
+        if requests.errors != 0 {
+            words.push(format!("{} errors", requests.errors));
+        }
+        words.extend(requests.p99_seconds.map(|it| format!("p99 {}", units::duration(it))));
+    } else if let Some(bytes) = &edge.bytes {
+        words.push(units::bytes(bytes.to_server.saturating_add(bytes.to_client)));
+    }
+    let failed = edge.connections.map_or(0, |it| it.failed);
+    if failed != 0 {
+        words.push(format!("{failed} failed"));
+    }
+    words.join(", ")
+}

@@ -1,0 +1,180 @@
+//! Runs a client command: asks, prints, and with `--watch` again.
+
+use std::io::{self, ErrorKind, Write};
+
+use super::{
+    Question,
+    client::{Client, QueryError},
+    command::{Asked, ClientCommand},
+    print::{Format, Show, Style},
+    proto::Filter,
+};
+
+/// Where the output of a command goes.
+pub struct Screen<'a> {
+    /// For results.
+    pub out: &'a mut dyn Write,
+    /// For everything else.
+    pub notes: &'a mut dyn Write,
+    pub kind: ScreenKind,
+}
+
+/// What is behind [`Screen::out`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenKind {
+    Terminal,
+    Pipe,
+}
+
+/// How a command ended. `main` turns it into the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0.
+    Done,
+    /// 2.
+    NothingFound,
+}
+
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// Asks the agent and prints; until Ctrl-C with `--watch`.
+pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
+    let Asked { question, filter, format, common } = command.asked();
+    let style = common.style(format, screen.kind == ScreenKind::Terminal);
+    let mut client = Client::connect(&common.socket).await?;
+    let Some(every) = common.watch else {
+        let answer = ask(&mut client, question, filter).await?;
+        return written(show(answer.as_ref(), &style, screen));
+    };
+    let mut ticks = tokio::time::interval(every);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        tokio::select! {
+            signal = &mut interrupted => {
+                return signal.map(|()| Outcome::Done).map_err(|source| QueryError::Signal { source });
+            }
+            _ = ticks.tick() => {}
+        }
+        let answer = ask(&mut client, question, filter.clone()).await?;
+        match redraw(answer.as_ref(), &style, screen) {
+            Err(error) if is_broken_pipe(&error) => return Ok(Outcome::Done),
+            drawn => drawn?,
+        };
+    }
+}
+
+async fn ask(client: &mut Client, question: Question, filter: Filter) -> Result<Box<dyn Show>, QueryError> {
+    Ok(match question {
+        Question::Status => Box::new(client.status(filter).await?),
+        Question::Targets => Box::new(client.targets(filter).await?),
+        Question::Topology => Box::new(client.topology(filter).await?),
+        Question::Traces => Box::new(client.traces(filter).await?),
+        Question::Trace => Box::new(client.trace(filter).await?),
+        Question::Findings => Box::new(client.findings(filter).await?),
+    })
+}
+
+/// A reader that went away has what it wanted.
+fn written(outcome: Result<Outcome, QueryError>) -> Result<Outcome, QueryError> {
+    match outcome {
+        Err(error) if is_broken_pipe(&error) => Ok(Outcome::Done),
+        outcome => outcome,
+    }
+}
+
+fn is_broken_pipe(error: &QueryError) -> bool {
+    matches!(error, QueryError::Write { source } if source.kind() == ErrorKind::BrokenPipe)
+}
+
+fn redraw(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
+    if style.format != Format::Json {
+        let apart = if screen.kind == ScreenKind::Terminal { CLEAR } else { "\n" };
+        screen.out.write_all(apart.as_bytes()).map_err(cannot_write)?;
+    }
+    show(answer, style, screen)
+}
+
+fn show(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
+    let is_empty = answer.n_items() == 0;
+    if style.format == Format::Json {
+        let line = answer.json().map_err(|source| QueryError::Json { source })?;
+        writeln!(screen.out, "{line}").map_err(cannot_write)?;
+    } else if !is_empty {
+        answer.text(style, screen.out).map_err(cannot_write)?;
+    }
+    screen.out.flush().map_err(cannot_write)?;
+    if is_empty {
+        writeln!(screen.notes, "Nothing found. `taskscope status` tells what the agent has seen.")
+            .map_err(cannot_write)?;
+        return Ok(Outcome::NothingFound);
+    }
+    Ok(Outcome::Done)
+}
+
+fn cannot_write(source: io::Error) -> QueryError {
+    QueryError::Write { source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{
+        print::{Headers, Paint},
+        proto::{FindingsAnswer, TopologyAnswer},
+        samples,
+        view::topology,
+    };
+
+    const PLAIN: Style = Style { format: Format::Table, headers: Headers::Shown, paint: Paint::Plain };
+
+    #[test]
+    fn nothing_found_is_said_on_the_side() {
+        let (outcome, out, notes) = shown(&FindingsAnswer::default(), PLAIN);
+        assert_eq!((outcome.unwrap(), out.as_str()), (Outcome::NothingFound, ""));
+        assert!(notes.starts_with("Nothing found."), "{notes}");
+
+        let json = Style { format: Format::Json, ..PLAIN };
+        let (outcome, out, _) = shown(&FindingsAnswer::default(), json);
+        assert_eq!(outcome.unwrap(), Outcome::NothingFound);
+        assert!(out.contains("\"items\":[]"), "a program still gets its object: {out}");
+    }
+
+    #[test]
+    fn results_go_out_and_nothing_to_the_side() {
+        let (outcome, out, notes) = shown(&shop(), PLAIN);
+        assert_eq!((outcome.unwrap(), notes.as_str()), (Outcome::Done, ""));
+        assert_eq!(out.lines().count(), 3, "{out}");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        let mut screen = Screen { out: &mut Gone, notes: &mut Vec::new(), kind: ScreenKind::Pipe };
+        let shown = show(&shop(), &PLAIN, &mut screen);
+        assert!(matches!(shown, Err(QueryError::Write { .. })));
+        assert_eq!(written(shown).unwrap(), Outcome::Done);
+    }
+
+    fn shop() -> TopologyAnswer {
+        topology::answer(&samples::snapshot(), &Filter::default()).unwrap()
+    }
+
+    fn shown(answer: &dyn Show, style: Style) -> (Result<Outcome, QueryError>, String, String) {
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let mut screen = Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe };
+        let outcome = show(answer, &style, &mut screen);
+        (outcome, String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap())
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

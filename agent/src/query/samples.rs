@@ -1,0 +1,214 @@
+//! A small shop, for the tests of this room.
+
+use std::{sync::Arc, time::Duration};
+
+use super::snapshot::{BinaryView, Encoded, ExporterView, Numbers, ProbeView, Snapshot, TargetView, Trace};
+use crate::{
+    assemble::{
+        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
+        histogram::Histogram,
+        span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    },
+    clock::{Clock, Ktime, Wall},
+    detect::finding::{Evidence, Finding, FindingKind, Severity},
+    targets::process::{NameSource, Process, Runtime, Service, Tgid},
+};
+
+/// Of the snapshot. The wall clock of the samples begins with the monotonic one.
+const AT: Ktime = Ktime(100_000_000_000);
+
+pub(crate) fn shop() -> Arc<Process> {
+    let mut shop = process(41, "shop", Runtime::Go("go1.26.8".to_owned()));
+    shop.container_id = Some("0123456789abcdef".repeat(4));
+    shop.attributes =
+        [("k8s.pod.name", "shop-1"), ("k8s.namespace.name", "prod"), ("k8s.deployment.name", "shop")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+    Arc::new(shop)
+}
+
+pub(crate) fn cart() -> Arc<Process> {
+    Arc::new(process(77, "cart", Runtime::Native))
+}
+
+fn process(pid: u32, name: &str, runtime: Runtime) -> Process {
+    Process {
+        tgid: Tgid(pid),
+        started: Wall(1_000_000_007),
+        service: Service { name: name.to_owned(), source: NameSource::Executable },
+        exe: format!("/srv/{name}"),
+        runtime,
+        container_id: None,
+        pod_uid: None,
+        systemd_unit: None,
+        attributes: Vec::new(),
+    }
+}
+
+pub(crate) fn snapshot() -> Snapshot {
+    Snapshot {
+        node: "node-1".to_owned(),
+        version: "0.1.0",
+        at: AT,
+        clock: Clock::at_offset(0),
+        window: Duration::from_secs(300),
+        edges: vec![Arc::new(called()), Arc::new(refused())],
+        traces: vec![Arc::new(trace())],
+        findings: findings(),
+        targets: targets(),
+        exporters: vec![ExporterView {
+            signal: "traces",
+            endpoint: "http://127.0.0.1:4317".to_owned(),
+            queued: Some(3),
+            sent: 40,
+            failed: 1,
+            dropped: 2,
+        }],
+        numbers: Numbers {
+            uptime: Duration::from_secs(75),
+            map_bytes: 12 << 20,
+            made: 100,
+            delivered: 95,
+            events_lost: vec![("http_ring_full", 5), ("undecodable", 0)],
+            lost: vec![("http_ring_full", 5), ("undecodable", 0), ("export_queue_full", 2)],
+            beats: vec![("kernel", Some(AT.minus(Duration::from_millis(200)))), ("query", None)],
+        },
+        cpu_ratio: Some(0.0123),
+        rss_bytes: None,
+        encoded: Encoded::default(),
+    }
+}
+
+pub(crate) fn many_edges(n: u64) -> Snapshot {
+    let edges = (0..n).map(|id| Arc::new(Edge { id: EdgeId(id), ..called() }));
+    Snapshot { edges: edges.collect(), ..snapshot() }
+}
+
+fn called() -> Edge {
+    let mut latency = Histogram::default();
+    for millis in 1..=10 {
+        latency.record(Duration::from_millis(millis));
+    }
+    Edge {
+        id: EdgeId(0xabc),
+        client: Peer::Process(shop()),
+        server: Peer::Process(cart()),
+        server_port: 8080,
+        protocol: Some("http"),
+        confidence: Confidence::Exact,
+        connections: Connections { opened: 3, active: 1, ..Connections::default() },
+        bytes: BothWays { to_server: 34_816, to_client: 2_000_000 },
+        packets: BothWays { to_server: 100, to_client: 1500 },
+        requests: Some(Requests { count: 10, errors: 1, latency }),
+        network: Network { rtt: Some(Duration::from_micros(52)), retransmits: 0 },
+        first_seen: Ktime(90_000_000_000),
+        last_seen: Ktime(99_000_000_000),
+    }
+}
+
+fn refused() -> Edge {
+    Edge {
+        id: EdgeId(0xdef),
+        client: Peer::Process(cart()),
+        server: Peer::Address { ip: [192, 0, 2, 7].into(), name: None },
+        server_port: 5432,
+        protocol: None,
+        confidence: Confidence::Exact,
+        connections: Connections { failed: 4, refused: 4, ..Connections::default() },
+        bytes: BothWays::default(),
+        packets: BothWays { to_server: 4, to_client: 4 },
+        requests: None,
+        network: Network::default(),
+        first_seen: Ktime(95_000_000_000),
+        last_seen: Ktime(95_500_000_000),
+    }
+}
+
+fn trace() -> Trace {
+    let served = span(1, None, Side::Server, shop(), (10_000, 22_000), 200);
+    let called = span(2, Some(1), Side::Client, shop(), (12_000, 20_000), 503);
+    let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
+    Trace { trace_id: TraceId([1; 16]), spans: [served, called, answered].map(Arc::new).to_vec() }
+}
+
+fn span(
+    id: u8,
+    parent: Option<u8>,
+    side: Side,
+    process: Arc<Process>,
+    micros: (u64, u64),
+    status: u16,
+) -> Span {
+    let at = |micros: u64| AT.minus(Duration::from_secs(5)).plus(Duration::from_micros(micros));
+    Span {
+        trace_id: TraceId([1; 16]),
+        span_id: SpanId([id; 8]),
+        parent: parent.map(|it| SpanId([it; 8])),
+        joined_by: JoinedBy::Nothing,
+        side,
+        process,
+        began: at(micros.0),
+        ended: at(micros.1),
+        method: "GET".to_owned(),
+        path: "/cart".to_owned(),
+        has_query: false,
+        host: "cart:8080".to_owned(),
+        outcome: Outcome::Status(status),
+        local: None,
+        peer: Some(([127, 0, 0, 1], 8080).into()),
+        goid: 7,
+    }
+}
+
+/// Best first, so that order is seen to be made.
+fn findings() -> Vec<Finding> {
+    let refused = Finding {
+        severity: Severity::Warning,
+        kind: FindingKind::ConnectRefused,
+        target: None,
+        summary: "4 connects to 192.0.2.7:5432 were refused: nothing listens there".to_owned(),
+        evidence: vec![("port", Evidence::Count(5432)), ("refused_ratio", Evidence::Ratio(1.0))],
+        count: 4,
+        first_seen: Ktime(95_000_000_000),
+        last_seen: Ktime(95_500_000_000),
+        next: "taskscope topology --pid 77".to_owned(),
+        span: None,
+    };
+    let failing = Finding {
+        severity: Severity::Critical,
+        kind: FindingKind::HttpServerErrors,
+        target: Some(cart()),
+        summary: "1 of 1 requests failed with 5xx".to_owned(),
+        evidence: vec![
+            ("method", Evidence::Text("GET".to_owned())),
+            ("within_seconds", Evidence::Seconds(2.5)),
+        ],
+        count: 1,
+        span: Some((TraceId([1; 16]), SpanId([3; 8]))),
+        next: "taskscope traces --errors --service cart".to_owned(),
+        ..refused.clone()
+    };
+    vec![refused, failing]
+}
+
+fn targets() -> Vec<TargetView> {
+    let probe = ProbeView {
+        name: "http_server_begin".to_owned(),
+        point: "net/http.serverHandler.ServeHTTP+0x4".to_owned(),
+        hits_per_second: Some(1200.0),
+        ns_per_hit: Some(480.0),
+        cpu_ratio: None,
+    };
+    let binary = BinaryView {
+        build_id: Some("c0ffee".to_owned()),
+        go_version: Some("go1.26.8".to_owned()),
+        stripped: true,
+        pie: false,
+        offsets_from: "table",
+    };
+    let refused = ("http_client_end".to_owned(), "no emulated instruction".to_owned());
+    let watched =
+        TargetView { process: shop(), binary: Some(binary), probes: vec![probe], refused: vec![refused] };
+    let plain = TargetView { process: cart(), binary: None, probes: Vec::new(), refused: Vec::new() };
+    vec![plain, watched]
+}

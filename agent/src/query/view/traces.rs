@@ -1,0 +1,159 @@
+//! `taskscope traces`: recent traces, or one with its spans.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Refusal,
+    select::Selection,
+    shapes::{self, count, text},
+    sort::{self, Column},
+};
+use crate::{
+    assemble::span::{self, Outcome, Side},
+    clock::Ktime,
+    query::{
+        proto::{Filter, Span, TraceAnswer, TraceRoot, TraceSummary, TraceTree, TracesAnswer, Value},
+        snapshot::{Snapshot, Trace},
+    },
+};
+
+pub(crate) const COLUMNS: &[Column<Trace>] = &[
+    ("start", |a, b| began(b).cmp(&began(a)).then(a.trace_id.cmp(&b.trace_id))),
+    ("duration", |a, b| duration(b).cmp(&duration(a)).then(a.trace_id.cmp(&b.trace_id))),
+    ("spans", |a, b| b.spans.len().cmp(&a.spans.len()).then(a.trace_id.cmp(&b.trace_id))),
+];
+
+pub(crate) fn list(snapshot: &Snapshot, filter: &Filter) -> Result<TracesAnswer, Refusal> {
+    let selection = Selection::new(filter, snapshot)?;
+    let slower_than = Duration::from_nanos(filter.slower_than_ns.unwrap_or(0));
+    let mut traces: Vec<_> = snapshot
+        .traces
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|it: &&Trace| it.spans.iter().any(|span| selection.process(&span.process)))
+        .filter(|it| selection.time(ended(it)) && slower_than <= duration(it))
+        .filter(|it| !filter.errors || has_error(it))
+        .collect();
+    sort::sort_and_cut(&mut traces, COLUMNS, filter)?;
+    Ok(TracesAnswer {
+        head: Some(shapes::head("traces", snapshot, filter)),
+        items: traces.into_iter().filter_map(|it| summary(it, snapshot)).collect(),
+        lost: shapes::lost(snapshot),
+    })
+}
+
+/// All whose id begins as asked; normally one.
+pub(crate) fn one(snapshot: &Snapshot, filter: &Filter) -> Result<TraceAnswer, Refusal> {
+    let asked = filter.trace_id.as_deref().unwrap_or_default().to_ascii_lowercase();
+    if asked.is_empty() || 32 < asked.len() || !asked.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return Err(Refusal::BadTraceId { given: asked });
+    }
+    let traces = snapshot.traces.iter().filter(|it| it.trace_id.to_string().starts_with(&asked));
+    Ok(TraceAnswer {
+        head: Some(shapes::head("traces", snapshot, filter)),
+        items: traces.filter_map(|it| tree(it, snapshot)).collect(),
+        lost: shapes::lost(snapshot),
+    })
+}
+
+fn summary(trace: &Trace, snapshot: &Snapshot) -> Option<TraceSummary> {
+    Some(TraceSummary {
+        trace_id: trace.trace_id.to_string(),
+        root: Some(root(trace.spans.first()?)),
+        start: snapshot.wall(began(trace)).0,
+        duration_seconds: duration(trace).as_secs_f64(),
+        spans: trace.spans.len() as u64,
+        services: shapes::n_services(trace.spans.iter().map(|it| &it.process)),
+        status: status(has_error(trace)),
+        causes: Vec::new(),
+    })
+}
+
+fn tree(trace: &Trace, snapshot: &Snapshot) -> Option<TraceTree> {
+    let TraceSummary { trace_id, root, start, duration_seconds, spans: _, services, status, causes } =
+        summary(trace, snapshot)?;
+    let spans = trace.spans.iter().map(|it| span(it, snapshot)).collect();
+    Some(TraceTree { trace_id, root, start, duration_seconds, spans, services, status, causes })
+}
+
+fn root(root: &span::Span) -> TraceRoot {
+    TraceRoot { service: root.process.service.name.clone(), name: name(root), kind: kind(root.side) }
+}
+
+fn span(span: &span::Span, snapshot: &Snapshot) -> Span {
+    Span {
+        span_id: span.span_id.to_string(),
+        parent_span_id: span.parent.map(|it| it.to_string()),
+        service: span.process.service.name.clone(),
+        name: name(span),
+        kind: kind(span.side),
+        start: snapshot.wall(span.began).0,
+        duration_seconds: span.duration().as_secs_f64(),
+        status: status(span.is_error()),
+        attributes: attributes(span),
+        events: Vec::new(),
+    }
+}
+
+/// Unlike the exported name it has the path, because it is read by people and never a dimension.
+fn name(span: &span::Span) -> String {
+    let method = if span.method.is_empty() { "HTTP" } else { &span.method };
+    format!("{method} {}", span.path)
+}
+
+fn kind(side: Side) -> String {
+    match side {
+        Side::Server => "server".to_owned(),
+        Side::Client => "client".to_owned(),
+    }
+}
+
+fn status(is_error: bool) -> String {
+    if is_error { "error".to_owned() } else { "ok".to_owned() }
+}
+
+fn attributes(span: &span::Span) -> BTreeMap<String, Value> {
+    let mut attributes = BTreeMap::new();
+    let mut add = |name: &str, value| attributes.insert(name.to_owned(), value);
+    add("http.request.method", text(&span.method));
+    add("url.path", text(&span.path));
+    if !span.host.is_empty() {
+        add("server.address", text(&span.host));
+    }
+    if let Some(peer) = span.peer {
+        add("network.peer.address", text(peer.ip().to_string()));
+        add("network.peer.port", count(u64::from(peer.port())));
+    }
+    match span.outcome {
+        Outcome::Status(status) => {
+            add("http.response.status_code", count(u64::from(status)));
+        }
+        Outcome::Hijacked => {}
+        Outcome::Aborted => {
+            add("error.type", text("aborted"));
+        }
+        Outcome::Failed => {
+            add("error.type", text("failed"));
+        }
+        Outcome::NoConnection => {
+            add("error.type", text("no_connection"));
+        }
+    }
+    attributes
+}
+
+fn began(trace: &Trace) -> Ktime {
+    trace.spans.iter().map(|it| it.began).min().unwrap_or_default()
+}
+
+fn ended(trace: &Trace) -> Ktime {
+    trace.spans.iter().map(|it| it.ended).max().unwrap_or_default()
+}
+
+fn duration(trace: &Trace) -> Duration {
+    ended(trace).since(began(trace))
+}
+
+fn has_error(trace: &Trace) -> bool {
+    trace.spans.iter().any(|it| it.is_error())
+}
