@@ -10,7 +10,8 @@ pub mod detect;
 pub mod doctor;
 pub mod export;
 pub mod kernel;
+pub mod query;
 pub mod targets;
 pub mod vitals;
-pub mod query;
 
+pub mod run;

@@ -1,0 +1,232 @@
+//! The thread that owns the kernel half: drains, dumps, attaches.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    RunError, error,
+    message::{Attached, ToKernel, ToOwner},
+};
+use crate::{
+    clock::{self, Ktime},
+    config::settings::{Settings, XdpMode},
+    decode,
+    kernel::{AttachedFile, Hook, Kernel, interfaces},
+    targets::{plan::Plan, proc::FileId, process::Tgid},
+    vitals::{Part, Vital, Vitals},
+};
+
+/// A new process is seen this late at most; the ring holds several times as much.
+const DRAIN_EVERY: Duration = Duration::from_millis(50);
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+const SEED_EVERY: Duration = Duration::from_secs(600);
+const DUMP_EVERY: Duration = Duration::from_secs(1);
+/// A dump takes at most this share of the time: with many sockets they become rarer.
+const DUMP_SHARE: u32 = 200;
+
+pub(super) struct KernelThread {
+    kernel: Kernel,
+    owner: mpsc::SyncSender<ToOwner>,
+    vitals: Arc<Vitals>,
+    files: HashMap<FileId, File>,
+    watched: HashMap<Tgid, FileId>,
+    /// Kept: dropped, they are gone.
+    hooks: Vec<(String, Hook)>,
+    next_dump: Ktime,
+    next_count: Ktime,
+    next_seed: Ktime,
+}
+
+#[derive(Debug)]
+struct File {
+    probes: AttachedFile,
+    processes: HashSet<Tgid>,
+}
+
+impl KernelThread {
+    pub(super) fn start(
+        kernel: Kernel,
+        inbox: mpsc::Receiver<ToKernel>,
+        owner: mpsc::SyncSender<ToOwner>,
+        settings: &Settings,
+        vitals: &Arc<Vitals>,
+    ) -> Result<thread::JoinHandle<()>, RunError> {
+        let name = "kernel";
+        let mut thread = Self {
+            kernel,
+            owner,
+            vitals: Arc::clone(vitals),
+            files: HashMap::new(),
+            watched: HashMap::new(),
+            hooks: Vec::new(),
+            next_dump: Ktime(0),
+            next_count: Ktime(0),
+            next_seed: Ktime(0),
+        };
+        let (wish, named, spans) = (settings.xdp, settings.interfaces.clone(), settings.http_spans);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                thread.turn();
+                if spans {
+                    thread.calibrate();
+                }
+                thread.attach_packets(wish, &named);
+                thread.run(&inbox);
+            })
+            .map_err(|source| RunError::Thread { name, source })
+    }
+
+    fn run(&mut self, inbox: &mpsc::Receiver<ToKernel>) {
+        loop {
+            match inbox.recv_timeout(DRAIN_EVERY) {
+                Ok(ToKernel::Watch(plan)) => self.watch(&plan),
+                Ok(ToKernel::Unwatch(tgid)) => self.unwatch(tgid),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(ToKernel::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            self.turn();
+        }
+        // The last figures of what is open, then everything leaves the kernel.
+        self.next_dump = Ktime(0);
+        self.next_count = Ktime(0);
+        self.turn();
+    }
+
+    /// Whatever is due. The dump comes before the drain: sockets that ended meanwhile say so after it.
+    fn turn(&mut self) {
+        let now = clock::now();
+        if self.next_seed <= now {
+            self.next_seed = now.plus(SEED_EVERY);
+            if let Err(error) = self.kernel.seed() {
+                tracing::warn!(error = %error::chain(&error), "Owners of older connections are not known.");
+            }
+        }
+        if self.next_dump <= now {
+            self.dump(now);
+        }
+        self.drain();
+        if self.next_count <= now {
+            self.next_count = now.plus(COUNT_EVERY);
+            self.count();
+        }
+        self.vitals.beat(Part::Kernel);
+    }
+
+    fn dump(&mut self, now: Ktime) {
+        let mut rows = Vec::new();
+        if let Err(error) = self.kernel.dump(|row| rows.push(row)) {
+            tracing::warn!(error = %error::chain(&error), "Open connections cannot be read.");
+        }
+        let took = clock::now().since(now);
+        self.next_dump = now.plus(DUMP_EVERY.max(took.saturating_mul(DUMP_SHARE)));
+        // A dump that is not delivered loses nothing: figures are cumulative.
+        self.tell(ToOwner::Rows(rows), 0);
+    }
+
+    fn drain(&mut self) {
+        let mut events = Vec::new();
+        let vitals = &self.vitals;
+        let n_records = self.kernel.drain(|bytes| events.extend(decode::event(bytes, vitals)));
+        vitals.add(Vital::EventsDrained, n_records as u64);
+        if !events.is_empty() {
+            let n_events = events.len() as u64;
+            self.tell(ToOwner::Events(events), n_events);
+        }
+    }
+
+    fn count(&mut self) {
+        for (slot, value) in self.kernel.counters().into_iter().enumerate() {
+            self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
+        }
+        self.vitals.set(Vital::MapBytes, self.kernel.map_bytes());
+        self.vitals.set(Vital::Targets, self.watched.len() as u64);
+        let hits = |tgid: &Tgid| Some((*tgid, self.kernel.hits(*tgid)?));
+        let hits: Vec<_> = self.watched.keys().filter_map(hits).collect();
+        if !hits.is_empty() {
+            self.tell(ToOwner::Hits(hits), 0);
+        }
+    }
+
+    fn calibrate(&mut self) {
+        match self.kernel.calibrate() {
+            Ok(prices) => {
+                tracing::info!(?prices, "Probes are calibrated.");
+                self.tell(ToOwner::Prices(prices), 0);
+            }
+            Err(error) => {
+                tracing::warn!(error = %error::chain(&error), "No uprobes here, so no spans.");
+            }
+        }
+    }
+
+    fn attach_packets(&mut self, wish: XdpMode, named: &[String]) {
+        let found = match interfaces(named) {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "Interfaces cannot be listed."),
+        };
+        for missing in named.iter().filter(|name| !found.iter().any(|it| it.name == **name)) {
+            tracing::warn!(interface = missing, "There is no such interface.");
+        }
+        for interface in found.into_iter().filter(|it| it.is_physical || !named.is_empty()) {
+            match self.kernel.attach_packets(&interface.name, wish) {
+                Ok(Some(hook)) => {
+                    tracing::info!(interface = interface.name, hook = hook.name(), "Packets are looked at.");
+                    self.hooks.push((interface.name, hook));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error = error::chain(&error);
+                    tracing::warn!(interface = interface.name, %error, "Packets are not looked at here.");
+                }
+            }
+        }
+    }
+
+    /// A file that serves many processes is attached once.
+    fn watch(&mut self, plan: &Plan) {
+        let kernel = &mut self.kernel;
+        let file = self.files.entry(plan.file.clone()).or_insert_with(|| File {
+            probes: kernel.attach_file(&plan.path, &plan.binary.points),
+            processes: HashSet::new(),
+        });
+        file.processes.insert(plan.tgid);
+        let mut refused: Vec<(String, String)> = file
+            .probes
+            .refused
+            .iter()
+            .map(|(point, error)| (point.name().to_owned(), error::chain(error).to_string()))
+            .collect();
+        if let Err(error) = kernel.watch(plan.tgid, plan.process) {
+            refused.push(("all".to_owned(), error::chain(&error).to_string()));
+        }
+        self.watched.insert(plan.tgid, plan.file.clone());
+        let points = file.probes.attached.clone();
+        let binary = Arc::clone(&plan.binary);
+        self.tell(ToOwner::Attached(Attached { tgid: plan.tgid, binary, points, refused }), 0);
+    }
+
+    fn unwatch(&mut self, tgid: Tgid) {
+        self.kernel.unwatch(tgid);
+        let Some(id) = self.watched.remove(&tgid) else {
+            return;
+        };
+        if let Some(file) = self.files.get_mut(&id) {
+            file.processes.remove(&tgid);
+            if file.processes.is_empty() {
+                self.files.remove(&id);
+            }
+        }
+    }
+
+    /// Never waits: a stalled owner must not stop the drain.
+    fn tell(&self, message: ToOwner, n_events: u64) {
+        if self.owner.try_send(message).is_err() {
+            self.vitals.add(Vital::EventsQueueFull, n_events);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the stages tell each other.
+
+use std::sync::Arc;
+
+use agent_common::{
+    event::{Event, sock::Row},
+    layout::point,
+};
+
+use crate::{
+    kernel::Prices,
+    targets::{
+        golang::{GoBinary, PointName},
+        plan::{Plan, PlanError},
+        process::Tgid,
+    },
+};
+
+/// To the thread that owns the kernel half.
+#[derive(Debug)]
+pub(super) enum ToKernel {
+    Watch(Box<Plan>),
+    Unwatch(Tgid),
+    Stop,
+}
+
+/// To the thread that reads binaries.
+#[derive(Debug)]
+pub(super) enum ToPlanner {
+    Plan(Tgid),
+}
+
+/// A watched process, as it turned out.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) tgid: Tgid,
+    pub(super) binary: Arc<GoBinary>,
+    pub(super) points: Vec<PointName>,
+    /// Point, and why the kernel refused it.
+    pub(super) refused: Vec<(String, String)>,
+}
+
+/// To the thread that owns the state.
+#[derive(Debug)]
+pub(super) enum ToOwner {
+    Events(Vec<Event>),
+    Rows(Vec<Row>),
+    Attached(Attached),
+    /// A Go program that cannot be watched. Programs of other kinds are not mentioned.
+    NotWatched(Tgid, PlanError),
+    Hits(Vec<(Tgid, [u64; point::COUNT])>),
+    Prices(Prices),
+    Stop,
+}

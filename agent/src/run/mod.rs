@@ -1,0 +1,215 @@
+//! The daemon: builds all stages, joins them by bounded queues, and takes them down in order.
+//!
+//! kernel thread --events, rows--> owner thread --spans, edges, snapshots--> export and query tasks
+//! owner --who is new--> planner thread --plans--> kernel thread
+//!
+//! It knows every room and decides nothing of its own.
+
+mod error;
+mod kernel_thread;
+mod loads;
+mod message;
+mod owner;
+mod planner;
+mod probes;
+mod publish;
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use tokio::{signal::unix, sync::watch, task::JoinHandle};
+
+pub use self::error::RunError;
+use self::{
+    kernel_thread::KernelThread,
+    message::{ToKernel, ToOwner},
+    owner::{Outlets, Owner},
+};
+use crate::{
+    config::settings::Settings,
+    export::{self, Edges, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
+    kernel::{Kernel, Options},
+    query::{server::Server, snapshot::Snapshot},
+    vitals::Vitals,
+};
+
+/// Batches on the way to the owner. At 50 ms each this is several seconds of a stalled owner.
+const OWNER_QUEUE: usize = 64;
+const PLANNER_QUEUE: usize = 4096;
+const KERNEL_QUEUE: usize = 1024;
+const SPAN_QUEUE: usize = 256;
+/// After a signal everything has to be done within 5 s; the exporters take up to 3.5 s of it.
+const EXPORT_DRAIN: Duration = Duration::from_millis(3900);
+
+/// Runs until SIGINT or SIGTERM; then drains within 5 s and leaves nothing in the kernel.
+///
+/// # Errors
+///
+/// When it cannot start: another agent answers on the socket, the kernel half is refused, or the
+/// exporter's settings are unusable.
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    let settings = Arc::new(settings);
+    let vitals = Arc::new(Vitals::new());
+    // Before anything is attached: a second agent must not count everything twice.
+    let server = Server::bind(&settings.socket, settings.listen).await?;
+    let node = Arc::new(Node::this(settings.node.clone(), settings.resource_attributes.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let (edges, new_edges) = watch::channel(Edges::default());
+    let exporters = Exporters::start(&settings, &node, &vitals, new_edges, &stopped)?;
+
+    let (kernel, refused) = Kernel::load(Options { log: settings.kernel_log, ..Options::default() })?;
+    for refused in &refused {
+        tracing::warn!(feature = refused.feature, error = %error::chain(&refused.error), "A feature does not work here.");
+    }
+    let (to_owner, owner_inbox) = mpsc::sync_channel(OWNER_QUEUE);
+    let (to_planner, planner_inbox) = mpsc::sync_channel(PLANNER_QUEUE);
+    let (to_kernel, kernel_inbox) = mpsc::sync_channel(KERNEL_QUEUE);
+    let (snapshots, new_snapshot) = watch::channel(Arc::new(publish::empty(&settings)));
+    let outlets = Outlets {
+        snapshots,
+        edges,
+        spans: exporters.spans.clone(),
+        planner: to_planner,
+        kernel: to_kernel.clone(),
+    };
+    let owner = Owner::new(Arc::clone(&settings), Arc::clone(&vitals), outlets)?;
+
+    let planner = planner::start(planner_inbox, to_kernel.clone(), to_owner.clone(), Arc::clone(&vitals))?;
+    let kernel = KernelThread::start(kernel, kernel_inbox, to_owner.clone(), &settings, &vitals)?;
+    let owner = owner.start(owner_inbox)?;
+    let query = tokio::spawn(serve(server, new_snapshot, Arc::clone(&vitals), stopped));
+    tracing::info!(socket = %settings.socket.display(), "The agent is up.");
+    notify(&[sd_notify::NotifyState::Ready]);
+
+    signalled().await?;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("Draining.");
+    // In the order of the flow: what is under way reaches the next stage before that one stops.
+    send(&to_kernel, ToKernel::Stop);
+    join("kernel", kernel).await;
+    send(&to_owner, ToOwner::Stop);
+    join("owner", owner).await;
+    drop((to_owner, to_kernel));
+    join("planner", planner).await;
+    stop.send_replace(true);
+    exporters.finish().await;
+    if let Ok(Err(error)) = query.await {
+        tracing::warn!(error = %error::chain(&error), "The query API ended badly.");
+    }
+    Ok(())
+}
+
+async fn serve(
+    server: Server,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    vitals: Arc<Vitals>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), crate::query::server::ServeError> {
+    let stop = async move {
+        // A sender that is gone means the end, too.
+        let _gone = stopped.wait_for(|stop| *stop).await;
+    };
+    server.run(snapshots, vitals, stop).await
+}
+
+/// The tasks that send to the collector, if there is one.
+struct Exporters {
+    spans: Option<tokio::sync::mpsc::Sender<Vec<Arc<crate::assemble::span::Span>>>>,
+    tasks: Vec<JoinHandle<()>>,
+    own: Option<Own>,
+}
+
+impl Exporters {
+    fn start(
+        settings: &Settings,
+        node: &Arc<Node>,
+        vitals: &Arc<Vitals>,
+        edges: watch::Receiver<Edges>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<Self, export::ExportError> {
+        let Some(otlp) = &settings.otlp else {
+            return Ok(Self { spans: None, tasks: Vec::new(), own: None });
+        };
+        let (spans, new_spans) = tokio::sync::mpsc::channel(SPAN_QUEUE);
+        let (durations, new_durations) = watch::channel(Arc::new(HttpDurations::default()));
+        let span_export = SpanExport {
+            sender: Sender::new(otlp)?,
+            node: Arc::clone(node),
+            capacity: settings.export_queue,
+            spans: new_spans,
+            durations,
+            vitals: Arc::clone(vitals),
+            shutdown: stopped.clone(),
+            pace: Pace::default(),
+        };
+        let metric_export = MetricExport {
+            sender: Sender::new(otlp)?,
+            node: Arc::clone(node),
+            interval: settings.metrics_interval,
+            edges,
+            durations: new_durations,
+            vitals: Arc::clone(vitals),
+            shutdown: stopped.clone(),
+            pace: Pace::default(),
+        };
+        let own = Own::start(otlp, node, vitals, settings.metrics_interval)?;
+        let tasks = vec![
+            tokio::spawn(export::run_spans(span_export)),
+            tokio::spawn(export::run_metrics(metric_export)),
+        ];
+        Ok(Self { spans: Some(spans), tasks, own: Some(own) })
+    }
+
+    async fn finish(self) {
+        drop(self.spans);
+        let own = async {
+            if let Some(own) = self.own
+                && let Err(error) = own.shutdown(EXPORT_DRAIN).await
+            {
+                tracing::warn!(error = %error::chain(&error), "The agent's own last numbers were not sent.");
+            }
+        };
+        let tasks = async {
+            for task in self.tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "An exporter died.");
+                }
+            }
+        };
+        if tokio::time::timeout(EXPORT_DRAIN, async { tokio::join!(own, tasks) }).await.is_err() {
+            tracing::warn!("The collector did not take everything in time.");
+        }
+    }
+}
+
+async fn signalled() -> Result<(), RunError> {
+    let signal = |kind| unix::signal(kind).map_err(|source| RunError::Signals { source });
+    let mut terminate = signal(unix::SignalKind::terminate())?;
+    let mut interrupt = signal(unix::SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// systemd, if it started us, wants to know.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told.");
+    }
+}
+
+/// The other side may have stopped already; then there is nobody to tell.
+fn send<T>(to: &mpsc::SyncSender<T>, message: T) {
+    let _stopped = to.send(message);
+}
+
+async fn join(name: &'static str, thread: std::thread::JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    if !matches!(joined, Ok(Ok(()))) {
+        tracing::error!(thread = name, "A part of the agent died.");
+    }
+}

@@ -1,0 +1,263 @@
+//! The thread that owns the state. All inputs come through one queue, in order.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use agent_common::event::{Event, proc::Exec};
+use tokio::sync::{mpsc as async_mpsc, watch};
+
+use super::{
+    RunError, error,
+    loads::Load,
+    message::{Attached, ToKernel, ToOwner, ToPlanner},
+    probes::Probes,
+    publish,
+};
+use crate::{
+    assemble::{span::Span, state::State},
+    clock::{self, Clock, Ktime},
+    config::settings::Settings,
+    detect::{Detectors, Input},
+    export::Edges,
+    query::snapshot::Snapshot,
+    targets::{
+        plan::PlanError,
+        proc::{self, ProcessError},
+        process::{Process, Runtime, Tgid},
+        select::Selector,
+    },
+    vitals::{Part, Vital, Vitals},
+};
+
+const TICK: Duration = Duration::from_millis(250);
+/// Processes whose record of exec or exit was lost are found, or let go, this late.
+const RESCAN_EVERY: Duration = Duration::from_secs(30);
+
+/// Where results go.
+pub(super) struct Outlets {
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(super) edges: watch::Sender<Edges>,
+    /// `None`: nothing is exported.
+    pub(super) spans: Option<async_mpsc::Sender<Vec<Arc<Span>>>>,
+    pub(super) planner: mpsc::SyncSender<ToPlanner>,
+    pub(super) kernel: mpsc::SyncSender<ToKernel>,
+}
+
+pub(super) struct Owner {
+    settings: Arc<Settings>,
+    vitals: Arc<Vitals>,
+    outlets: Outlets,
+    selector: Selector,
+    state: State,
+    detectors: Detectors,
+    probes: Probes,
+    clock: Clock,
+    load: Load,
+    next_tick: Ktime,
+    next_rescan: Ktime,
+    /// First threads that ended; whether others go on is looked up a tick later.
+    ending: BTreeSet<Tgid>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        vitals: Arc<Vitals>,
+        outlets: Outlets,
+    ) -> Result<Self, RunError> {
+        let selector = Selector::new(&settings.selection, std::process::id())?;
+        let mut state = State::new(Arc::clone(&vitals), settings.window);
+        match if_addrs::get_if_addrs() {
+            Ok(interfaces) => state.local_addresses(interfaces.iter().map(if_addrs::Interface::ip)),
+            Err(error) => tracing::warn!(%error, "The node's own addresses are not known."),
+        }
+        Ok(Self {
+            detectors: Detectors::new(Arc::clone(&vitals)),
+            settings,
+            vitals,
+            outlets,
+            selector,
+            state,
+            probes: Probes::default(),
+            clock: Clock::new(),
+            load: Load::new(),
+            next_tick: Ktime(0),
+            next_rescan: Ktime(0),
+            ending: BTreeSet::new(),
+        })
+    }
+
+    pub(super) fn start(
+        mut self,
+        inbox: mpsc::Receiver<ToOwner>,
+    ) -> Result<thread::JoinHandle<()>, RunError> {
+        let name = "owner";
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || self.run(&inbox))
+            .map_err(|source| RunError::Thread { name, source })
+    }
+
+    fn run(&mut self, inbox: &mpsc::Receiver<ToOwner>) {
+        loop {
+            let patience = self.next_tick.since(clock::now());
+            match inbox.recv_timeout(patience) {
+                Ok(ToOwner::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Ok(message) => self.take(message),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            let now = clock::now();
+            if self.next_tick <= now {
+                self.next_tick = now.plus(TICK);
+                self.tick(now);
+            }
+        }
+        self.publish(clock::now());
+    }
+
+    fn take(&mut self, message: ToOwner) {
+        match message {
+            ToOwner::Events(events) => self.events(&events),
+            ToOwner::Rows(rows) => {
+                let strangers = self.state.strangers_of_rows(&rows);
+                self.introduce(strangers);
+                self.state.rows(&rows, clock::now());
+            }
+            ToOwner::Attached(attached) => self.attached(attached),
+            ToOwner::NotWatched(tgid, error) => self.not_watched(tgid, &error),
+            ToOwner::Hits(hits) => self.probes.hits(hits),
+            ToOwner::Prices(prices) => self.probes.prices(prices),
+            ToOwner::Stop => {}
+        }
+    }
+
+    fn events(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Exec(exec) => self.executed(exec),
+                Event::Exit(exit) => drop(self.ending.insert(Tgid(exit.header.tgid))),
+                _ => {}
+            }
+        }
+        let strangers = self.state.strangers(events);
+        self.introduce(strangers);
+        let output = self.state.events(events, clock::now());
+        output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
+        output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
+        self.export(output.spans);
+    }
+
+    fn export(&self, spans: Vec<Arc<Span>>) {
+        let Some(outlet) = &self.outlets.spans else {
+            return;
+        };
+        let n_spans = spans.len() as u64;
+        if n_spans != 0 && outlet.try_send(spans).is_err() {
+            self.vitals.add(Vital::SpansQueueFull, n_spans);
+        }
+    }
+
+    /// What a process was before it executed something else is over.
+    fn executed(&mut self, exec: &Exec) {
+        let tgid = Tgid(exec.header.tgid);
+        self.forget(tgid);
+        match proc::read(tgid, &self.clock) {
+            Ok(process) => self.meet(process),
+            Err(_) => {
+                let filename = exec.filename.split(|byte| *byte == 0).next().unwrap_or_default();
+                let exe = String::from_utf8_lossy(filename);
+                let at = Ktime(exec.header.ktime_ns);
+                self.state.process(Arc::new(proc::remembered(tgid, &exe, at, &self.clock)));
+            }
+        }
+    }
+
+    fn introduce(&mut self, strangers: BTreeSet<Tgid>) {
+        for tgid in strangers {
+            match proc::read(tgid, &self.clock) {
+                Ok(process) => self.meet(process),
+                Err(ProcessError::Gone(_) | ProcessError::KernelThread(_)) => {}
+                Err(error) => tracing::debug!(error = %error::chain(&error), "A process is not known."),
+            }
+        }
+    }
+
+    fn meet(&mut self, process: Process) {
+        let tgid = process.tgid;
+        let wanted = self.settings.http_spans && self.selector.wants(&process);
+        self.state.process(Arc::new(process));
+        // When the planner is that far behind, the next rescan asks again.
+        if wanted && self.outlets.planner.try_send(ToPlanner::Plan(tgid)).is_err() {
+            tracing::debug!(pid = tgid.0, "The planner is busy.");
+        }
+    }
+
+    fn forget(&mut self, tgid: Tgid) {
+        self.probes.forget(tgid);
+        if self.outlets.kernel.send(ToKernel::Unwatch(tgid)).is_err() {
+            tracing::debug!("The kernel thread has stopped.");
+        }
+    }
+
+    fn attached(&mut self, attached: Attached) {
+        if let Some(process) = self.state.knows(attached.tgid) {
+            let runtime = Runtime::Go(attached.binary.version.to_string());
+            self.state.process(Arc::new(Process { runtime, ..Process::clone(process) }));
+        }
+        self.probes.attached(attached);
+    }
+
+    fn not_watched(&mut self, tgid: Tgid, error: &PlanError) {
+        let exe = self.state.knows(tgid).map_or("", |process| process.exe.as_str());
+        tracing::info!(pid = tgid.0, exe, reason = %error::chain(error), "Not watched.");
+        self.probes.not_watched(tgid, error);
+    }
+
+    fn tick(&mut self, now: Ktime) {
+        self.clock.resync();
+        for tgid in std::mem::take(&mut self.ending) {
+            if !proc::is_alive(tgid) {
+                self.forget(tgid);
+                self.state.process_ended(tgid, now);
+            }
+        }
+        if self.next_rescan <= now {
+            self.next_rescan = now.plus(RESCAN_EVERY);
+            self.rescan(now);
+        }
+        self.state.tick(now);
+        self.detectors.sweep(now, self.settings.window);
+        self.publish(now);
+        self.vitals.beat(Part::State);
+    }
+
+    /// Meets who is not known yet, and lets go of who is not there any more.
+    fn rescan(&mut self, now: Ktime) {
+        let there: BTreeSet<Tgid> = proc::all().into_iter().collect();
+        let known: BTreeSet<Tgid> = self.state.alive().into_iter().collect();
+        for tgid in known.difference(&there).copied().filter(|tgid| !proc::is_alive(*tgid)) {
+            self.forget(tgid);
+            self.state.process_ended(tgid, now);
+        }
+        self.introduce(there.difference(&known).copied().collect());
+    }
+
+    fn publish(&mut self, now: Ktime) {
+        let snapshot = publish::snapshot(&publish::Sources {
+            settings: &self.settings,
+            state: &self.state,
+            detectors: &self.detectors,
+            probes: &self.probes,
+            vitals: &self.vitals,
+            clock: self.clock,
+            now,
+            cpu_ratio: self.load.cpu_ratio(),
+        });
+        self.outlets.edges.send_replace(Arc::new(snapshot.edges.clone()));
+        self.outlets.snapshots.send_replace(Arc::new(snapshot));
+    }
+}

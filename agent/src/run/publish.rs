@@ -1,0 +1,96 @@
+//! Snapshots for those who ask.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{loads::Load, probes::Probes};
+use crate::{
+    assemble::{span::Span, state::State, traces},
+    clock::{self, Clock, Ktime},
+    config::settings::Settings,
+    detect::Detectors,
+    query::snapshot::{Encoded, ExporterView, Numbers, Snapshot, Trace},
+    vitals::{Vital, Vitals},
+};
+
+/// What a snapshot is made of.
+pub(super) struct Sources<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a State,
+    pub(super) detectors: &'a Detectors,
+    pub(super) probes: &'a Probes,
+    pub(super) vitals: &'a Vitals,
+    pub(super) clock: Clock,
+    pub(super) now: Ktime,
+    pub(super) cpu_ratio: Option<f64>,
+}
+
+pub(super) fn snapshot(from: &Sources<'_>) -> Snapshot {
+    Snapshot {
+        node: from.settings.node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        at: from.now,
+        clock: from.clock,
+        window: from.settings.window,
+        edges: from.state.edges(),
+        traces: from.state.traces().iter().map(|it| trace(it)).collect(),
+        findings: from.detectors.findings(),
+        targets: from.probes.views(|tgid| from.state.knows(tgid).map(Arc::clone)),
+        exporters: exporters(from.settings, from.vitals),
+        numbers: Numbers::read(from.vitals),
+        cpu_ratio: from.cpu_ratio,
+        rss_bytes: Load::rss_bytes(),
+        encoded: Encoded::default(),
+    }
+}
+
+/// Before the first events.
+pub(super) fn empty(settings: &Settings) -> Snapshot {
+    Snapshot {
+        node: settings.node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        at: clock::now(),
+        clock: Clock::new(),
+        window: settings.window,
+        edges: Vec::new(),
+        traces: Vec::new(),
+        findings: Vec::new(),
+        targets: Vec::new(),
+        exporters: Vec::new(),
+        numbers: Numbers { uptime: Duration::ZERO, ..Numbers::default() },
+        cpu_ratio: None,
+        rss_bytes: None,
+        encoded: Encoded::default(),
+    }
+}
+
+/// Root first, then by begin.
+fn trace(trace: &traces::Trace) -> Arc<Trace> {
+    let mut spans: Vec<Arc<Span>> = trace.spans.clone();
+    spans.sort_by_key(|span| (span.parent.is_some(), span.began));
+    Arc::new(Trace { trace_id: trace.trace_id, spans })
+}
+
+fn exporters(settings: &Settings, vitals: &Vitals) -> Vec<ExporterView> {
+    let Some(otlp) = &settings.otlp else {
+        return Vec::new();
+    };
+    let get = |vital| vitals.get(vital);
+    vec![
+        ExporterView {
+            signal: "traces",
+            endpoint: otlp.endpoint.clone(),
+            queued: Some(get(Vital::SpansQueued)),
+            sent: get(Vital::SpansSent),
+            failed: get(Vital::SpansRefused),
+            dropped: get(Vital::SpansQueueFull),
+        },
+        ExporterView {
+            signal: "metrics",
+            endpoint: otlp.endpoint.clone(),
+            queued: None,
+            sent: get(Vital::MetricsSent),
+            failed: get(Vital::MetricsFailed),
+            dropped: 0,
+        },
+    ]
+}
