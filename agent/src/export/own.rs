@@ -229,6 +229,7 @@ mod tests {
 
             let Received::Metrics(request, envelope) = collector.next().await else { unreachable!() };
             assert_eq!((envelope.is_zstd, envelope.tenant.as_deref()), (true, Some("shop")));
+            assert_eq!(envelope.takes_zstd, protocol == OtlpProtocol::Grpc);
             let resource = &request.resource_metrics[0];
             let attributes = testing::attributes(&resource.resource.as_ref().unwrap().attributes);
             assert!(attributes.contains("service.name=taskscope"), "{attributes}");

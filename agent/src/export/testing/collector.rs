@@ -47,6 +47,8 @@ pub(crate) enum Received {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Envelope {
     pub(crate) is_zstd: bool,
+    /// gRPC: whether the answer may be compressed.
+    pub(crate) takes_zstd: bool,
     /// Of the header `x-scope-orgid`.
     pub(crate) tenant: Option<String>,
 }

@@ -47,7 +47,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
         if is_zstd {
             body = zstd::decode_all(&body[..]).unwrap();
         }
-        let envelope = Envelope { is_zstd, tenant: header("x-scope-orgid") };
+        let envelope = Envelope { is_zstd, takes_zstd: false, tenant: header("x-scope-orgid") };
         let received = match path.as_str() {
             "/v1/traces" => Received::Traces(ExportTraceServiceRequest::decode(&body[..]).unwrap(), envelope),
             "/v1/metrics" => {
