@@ -56,24 +56,24 @@ fn generate_query() {
         .field_attribute("last_beat", "#[serde(serialize_with = \"crate::query::json::time_or_null\")]")
         .field_attribute("last_beat", "#[schemars(with = \"Option<crate::query::json::Time>\")]");
     // prost makes every sub-message an `Option`; these are always there.
-    for present in [
-        "head",
-        "agent",
-        "Target.runtime",
-        "of",
-        "client",
-        "server",
-        "Server.peer",
-        "WatchedTarget.target",
-        "connections",
-        "bytes",
-        "packets",
-        "retransmits",
-        "root",
-        "events",
+    for (field, message) in [
+        ("head", "Head"),
+        ("agent", "Agent"),
+        ("Target.runtime", "Runtime"),
+        ("AgentStatus.events", "Events"),
+        ("WatchedTarget.target", "Target"),
+        ("Edge.client", "Peer"),
+        ("Edge.server", "Server"),
+        ("Server.peer", "Peer"),
+        ("connections", "Connections"),
+        ("bytes", "BothWays"),
+        ("packets", "BothWays"),
+        ("retransmits", "Retransmits"),
+        ("root", "TraceRoot"),
     ] {
-        builder = builder.field_attribute(present, "#[schemars(required)]");
+        builder = builder.field_attribute(field, format!("#[schemars(with = \"{message}\")]"));
     }
+    builder = builder.field_attribute("of", "#[schemars(required)]");
     builder.compile_fds(descriptors).unwrap_or_else(|error| panic!("cannot write the query API: {error}"));
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::{
-    Question,
-    flags::{Common, Select, duration, formats, names, nanos},
-    print::Format,
+    Question, ScreenKind,
+    flags::{Common, Look, Select, duration, formats, names, nanos},
+    print::{Format, Style},
     proto::Filter,
     view::{findings, targets, topology, traces},
 };
@@ -170,6 +170,23 @@ pub struct FindingsArgs {
     select: Select,
     #[command(flatten)]
     common: Common,
+}
+
+/// `taskscope doctor` asks no agent, and prints as the others do.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// How to print it
+    #[arg(short, long, value_name = FORMAT, default_value = "table", value_parser = formats(TABLES))]
+    output: Format,
+    #[command(flatten)]
+    look: Look,
+}
+
+impl DoctorArgs {
+    #[must_use]
+    pub fn style(&self, screen: ScreenKind) -> Style {
+        self.look.style(self.output, screen)
+    }
 }
 
 /// What a command comes down to.

@@ -8,6 +8,7 @@ use clap::{
 };
 
 use super::{
+    ScreenKind,
     print::{Format, Headers, Paint, Style},
     proto::Filter,
     view::sort::Column,
@@ -15,7 +16,7 @@ use super::{
 
 const SELECTORS: &str = "Selectors";
 
-/// How to reach the agent and how to print.
+/// How to reach the agent, how often, and how to print.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// The agent's socket
@@ -34,6 +35,13 @@ pub(crate) struct Common {
     )]
     pub(super) watch: Option<Duration>,
 
+    #[command(flatten)]
+    pub(super) look: Look,
+}
+
+/// How tables look.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Look {
     /// No line with the names of the columns
     #[arg(long)]
     no_headers: bool,
@@ -60,11 +68,11 @@ enum Color {
     Never,
 }
 
-impl Common {
-    pub(super) fn style(&self, format: Format, is_terminal: bool) -> Style {
+impl Look {
+    pub(super) fn style(&self, format: Format, screen: ScreenKind) -> Style {
         let forbidden = self.no_color.as_ref().is_some_and(|it| !it.is_empty());
         let colors = match self.color {
-            Color::Auto => is_terminal && !forbidden,
+            Color::Auto => screen == ScreenKind::Terminal && !forbidden,
             Color::Always => true,
             Color::Never => false,
         };

@@ -26,13 +26,21 @@ pub enum ScreenKind {
     Pipe,
 }
 
-/// How a command ended. `main` turns it into the exit status.
+/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 0.
     Done,
-    /// 2.
     NothingFound,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::NothingFound => 2,
+        }
+    }
 }
 
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -40,7 +48,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 /// Asks the agent and prints; until Ctrl-C with `--watch`.
 pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
     let Asked { question, filter, format, common } = command.asked();
-    let style = common.style(format, screen.kind == ScreenKind::Terminal);
+    let style = common.look.style(format, screen.kind);
     let mut client = Client::connect(&common.socket).await?;
     let Some(every) = common.watch else {
         let answer = ask(&mut client, question, filter).await?;

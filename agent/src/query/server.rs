@@ -55,8 +55,7 @@ pub enum ServeError {
 pub struct Server {
     unix: UnixListener,
     tcp: Option<TcpListener>,
-    /// Removed when the server ends, however it ends.
-    _file: SocketFile,
+    file: SocketFile,
 }
 
 impl Server {
@@ -69,7 +68,7 @@ impl Server {
             ),
             None => None,
         };
-        Ok(Self { unix, tcp, _file: file })
+        Ok(Self { unix, tcp, file })
     }
 
     /// Where it listens on TCP.
@@ -108,6 +107,8 @@ impl Server {
                 _ = beat.tick() => vitals.beat(Part::Query),
             }
         }
+        // While it still listens: later, the file could be that of the next agent.
+        drop(self.file);
         drop(stopping);
         match tokio::time::timeout(GRACE, serving).await {
             Ok(ended) => result(ended),

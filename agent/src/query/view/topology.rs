@@ -120,3 +120,35 @@ fn network(edge::Network { rtt, retransmits }: edge::Network) -> Option<Network>
         rto_seconds: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::samples;
+
+    #[test]
+    fn an_edge_is_found_by_either_end() {
+        check(|_| (), "abc def");
+        check(|it| it.pid = Some(41), "abc");
+        check(|it| it.service = Some("cart".to_owned()), "abc def");
+        check(|it| it.pid = Some(1), "");
+        check(|it| it.edge = Some("def".to_owned()), "def");
+        check(|it| it.since_ns = Some(2_000_000_000), "abc");
+        check(|it| it.sort = Some("failed".to_owned()), "def abc");
+    }
+
+    #[test]
+    fn what_is_no_edge_is_refused() {
+        let filter = Filter { edge: Some("shop".to_owned()), ..Filter::default() };
+        assert!(matches!(answer(&samples::snapshot(), &filter), Err(Refusal::BadEdge { .. })));
+    }
+
+    #[track_caller]
+    fn check(set: fn(&mut Filter), want: &str) {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        let answer = answer(&samples::snapshot(), &filter).unwrap();
+        let ids: Vec<_> = answer.items.iter().map(|it| it.id.trim_start_matches('0')).collect();
+        assert_eq!(ids.join(" "), want, "{filter:?}");
+    }
+}

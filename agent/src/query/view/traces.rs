@@ -118,7 +118,11 @@ fn attributes(span: &span::Span) -> BTreeMap<String, Value> {
     add("http.request.method", text(&span.method));
     add("url.path", text(&span.path));
     if !span.host.is_empty() {
-        add("server.address", text(&span.host));
+        let (address, port) = address_and_port(&span.host);
+        add("server.address", text(address));
+        if let Some(port) = port {
+            add("server.port", count(u64::from(port)));
+        }
     }
     if let Some(peer) = span.peer {
         add("network.peer.address", text(peer.ip().to_string()));
@@ -142,6 +146,16 @@ fn attributes(span: &span::Span) -> BTreeMap<String, Value> {
     attributes
 }
 
+/// `Host` may come without a port, and an IPv6 address without one has colons too.
+fn address_and_port(host: &str) -> (&str, Option<u16>) {
+    match host.rsplit_once(':') {
+        Some((address, port)) if !address.contains(':') || address.ends_with(']') => {
+            port.parse().map_or((host, None), |port| (address, Some(port)))
+        }
+        _ => (host, None),
+    }
+}
+
 fn began(trace: &Trace) -> Ktime {
     trace.spans.iter().map(|it| it.began).min().unwrap_or_default()
 }
@@ -156,4 +170,52 @@ fn duration(trace: &Trace) -> Duration {
 
 fn has_error(trace: &Trace) -> bool {
     trace.spans.iter().any(|it| it.is_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::samples;
+
+    #[test]
+    fn a_host_may_have_a_port() {
+        assert_eq!(address_and_port("cart:8080"), ("cart", Some(8080)));
+        assert_eq!(address_and_port("cart"), ("cart", None));
+        assert_eq!(address_and_port("[::1]:80"), ("[::1]", Some(80)));
+        assert_eq!(address_and_port("[::1]"), ("[::1]", None));
+        assert_eq!(address_and_port("::1"), ("::1", None));
+        assert_eq!(address_and_port("cart:99999"), ("cart:99999", None));
+    }
+
+    #[test]
+    fn filters() {
+        check(|_| (), 1);
+        check(|it| it.errors = true, 1);
+        check(|it| it.slower_than_ns = Some(12_000_000), 1);
+        check(|it| it.slower_than_ns = Some(12_000_001), 0);
+        check(|it| it.service = Some("cart".to_owned()), 1);
+        check(|it| it.service = Some("bank".to_owned()), 0);
+        check(|it| it.since_ns = Some(6_000_000_000), 1);
+        check(|it| it.since_ns = Some(1_000_000_000), 0);
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused_and_an_unknown_one_is_empty() {
+        let one = |id: &str| {
+            let filter = Filter { trace_id: Some(id.to_owned()), ..Filter::default() };
+            one(&samples::snapshot(), &filter).map(|it| it.items.len())
+        };
+        assert_eq!(one("0101").unwrap(), 1);
+        assert_eq!(one("ff").unwrap(), 0);
+        for id in ["", "xyz", &"0".repeat(33)] {
+            assert!(matches!(one(id), Err(Refusal::BadTraceId { .. })), "{id}");
+        }
+    }
+
+    #[track_caller]
+    fn check(set: fn(&mut Filter), want: usize) {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        assert_eq!(list(&samples::snapshot(), &filter).unwrap().items.len(), want, "{filter:?}");
+    }
 }
