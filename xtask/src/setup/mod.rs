@@ -20,7 +20,7 @@ pub(crate) use tools::{LLVM_MAJOR, bpf_linker, cargo_deny};
 ///
 /// On Debian 12/13 and Ubuntu: packages by apt (through sudo if you are not root; services are
 /// installed but not started), bpf-linker and cargo-deny by cargo into the cache
-/// (TASKSCOPE_CACHE, else ~/.cache/taskscope), about a minute and four minutes of compiling.
+/// (TASKSCOPE_CACHE, else ~/.cache/taskscope), about a minute and two minutes of compiling.
 /// On other systems it says what to install. When nothing is missing it takes no time.
 #[derive(Args)]
 #[command(
