@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn too_far_or_cut_off() {
-        let spills = SPILL.repeat(MAX_BETWEEN + 1);
+        let spills = SPILL.repeat(7);
         check(&[&call(0), &spills, JE], Err(NoAfterCall::ResultsLost));
         check(&[&call(0), TEST_RBX], Err(NoAfterCall::ResultsLost));
         check(&[&call(0), &[0xc3]], Err(NoAfterCall::ResultsLost));
