@@ -126,11 +126,16 @@ fn cannot_write(source: io::Error) -> QueryError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use clap::Parser;
+
     use super::*;
     use crate::query::{
         print::{Headers, Paint},
         proto::{FindingsAnswer, TopologyAnswer},
         samples,
+        server::tests::Agent,
         view::topology,
     };
 
@@ -161,6 +166,51 @@ mod tests {
         let shown = show(&shop(), &PLAIN, &mut screen);
         assert!(matches!(shown, Err(QueryError::Write { .. })));
         assert_eq!(written(shown).unwrap(), Outcome::Done);
+    }
+
+    #[tokio::test]
+    async fn watching_writes_one_object_a_line_until_nobody_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let agent = Agent::start(&socket, samples::snapshot()).await;
+        let line = ["taskscope", "findings", "-o", "json", "--watch=100ms", "--socket"].map(OsString::from);
+        let cli = Cli::try_parse_from(line.into_iter().chain([socket.into()])).unwrap();
+
+        let mut out = TwoLines(Vec::new());
+        let mut screen = Screen { out: &mut out, notes: &mut Vec::new(), kind: ScreenKind::Pipe };
+        assert_eq!(run(&cli.command, &mut screen).await.unwrap(), Outcome::Done);
+        let out = String::from_utf8(out.0).unwrap();
+        assert_eq!(out.lines().count(), 2, "{out}");
+        for line in out.lines() {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                (&object["command"], object["items"][1]["count"].as_u64()),
+                (&"findings".into(), Some(4))
+            );
+        }
+        agent.stop().await;
+    }
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: ClientCommand,
+    }
+
+    /// Goes away after two lines.
+    struct TwoLines(Vec<u8>);
+
+    impl Write for TwoLines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.iter().filter(|it| **it == b'\n').count() == 2 {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     fn shop() -> TopologyAnswer {

@@ -142,7 +142,7 @@ fn result(ended: Result<((), ()), transport::Error>) -> Result<(), ServeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
@@ -223,8 +223,8 @@ mod tests {
         agent.stop().await;
     }
 
-    /// The agent's side of these tests.
-    struct Agent {
+    /// An agent without anything behind it.
+    pub(in crate::query) struct Agent {
         vitals: Arc<Vitals>,
         stop: tokio::sync::oneshot::Sender<()>,
         running: tokio::task::JoinHandle<Result<(), ServeError>>,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     impl Agent {
-        async fn start(socket: &Path, snapshot: Snapshot) -> Self {
+        pub(in crate::query) async fn start(socket: &Path, snapshot: Snapshot) -> Self {
             let server = Server::bind(socket, None).await.unwrap();
             let (sender, receiver) = watch::channel(Arc::new(snapshot));
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -242,7 +242,7 @@ mod tests {
             Self { vitals, stop, running, _snapshots: sender }
         }
 
-        async fn stop(self) {
+        pub(in crate::query) async fn stop(self) {
             self.stop.send(()).unwrap();
             self.running.await.unwrap().unwrap();
         }
