@@ -96,11 +96,8 @@ fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     }
     let settings = config::load(args, &config::environment).map_err(misused)?;
     log_to_stderr(&settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     runtime.block_on(run::run(settings)).map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,14 @@ pub(super) struct Surroundings<'a> {
 struct Live {
     connection: Connection,
     edge: Option<EdgeKey>,
+    /// Requests find the edge by the connection's addresses.
+    carries_requests: bool,
+}
+
+impl Live {
+    fn new(end: End, now: Ktime) -> Self {
+        Self { connection: Connection::new(end, now), edge: None, carries_requests: false }
+    }
 }
 
 /// All connections that are open, or not yet accounted for.
@@ -92,7 +100,7 @@ impl Sockets {
         if let Some(live) = self.live.get_mut(&key) {
             live.connection.update(end);
         } else if self.live.len() < MAX_CONNECTIONS {
-            self.live.insert(key, Live { connection: Connection::new(end, around.now), edge: None });
+            self.live.insert(key, Live::new(end, around.now));
         } else {
             return around.vitals.add(Vital::SocketsNotFollowed, 1);
         }
@@ -192,9 +200,6 @@ fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, arou
             let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
             edge.connections.active += 1;
             live.edge = Some(key);
-            if [&route.client, &route.server].into_iter().any(carries_requests) {
-                tuples(connection).for_each(|tuple| around.requests.connection(tuple, key));
-            }
             edge
         }
     };
@@ -209,12 +214,22 @@ fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, arou
     }
     if connection.is_closed() {
         edge.connections.active = edge.connections.active.saturating_sub(1);
+    }
+    // Not only at first: a process may turn out to be written in Go after its connection was seen.
+    if let Some(key) = live.edge
+        && !live.carries_requests
+        && connection.ends().any(|end| is_go(end.tgid, around.directory))
+    {
+        live.carries_requests = true;
+        tuples(connection).for_each(|tuple| around.requests.connection(tuple, key));
+    }
+    if live.carries_requests && connection.is_closed() {
         tuples(connection).for_each(|tuple| around.requests.connection_ended(tuple, around.now));
     }
 }
 
-fn carries_requests(party: &Party) -> bool {
-    matches!(party, Party::Known(known) if matches!(known.process.runtime, Runtime::Go(_)))
+fn is_go(tgid: Tgid, directory: &Directory) -> bool {
+    directory.get(tgid).is_some_and(|known| matches!(known.process.runtime, Runtime::Go(_)))
 }
 
 /// The connection as each of its ends names it.

@@ -110,6 +110,10 @@ impl KernelThread {
             self.dump(now);
         }
         self.drain();
+        // After the drain: what was made is never less than what was delivered.
+        for (slot, value) in self.kernel.counters().into_iter().enumerate() {
+            self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
+        }
         if self.next_count <= now {
             self.next_count = now.plus(COUNT_EVERY);
             self.count();
@@ -140,9 +144,6 @@ impl KernelThread {
     }
 
     fn count(&mut self) {
-        for (slot, value) in self.kernel.counters().into_iter().enumerate() {
-            self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
-        }
         self.vitals.set(Vital::MapBytes, self.kernel.map_bytes());
         self.vitals.set(Vital::Targets, self.watched.len() as u64);
         let hits = |tgid: &Tgid| Some((*tgid, self.kernel.hits(*tgid)?));

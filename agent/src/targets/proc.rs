@@ -1,6 +1,11 @@
 //! Reads a process from procfs. It may exit at any moment.
 
-use std::{ffi::OsStr, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use procfs::{ProcError, process};
 
@@ -74,8 +79,9 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
         ProcessError::Gone(tgid) if process.is_alive() => ProcessError::KernelThread(tgid),
         error => error,
     })?;
-    let exe = exe.to_string_lossy().into_owned();
     let stat = process.stat().map_err(|source| ProcessError::new(tgid, source))?;
+    let called = called(tgid, &exe, &stat.comm);
+    let exe = exe.to_string_lossy().into_owned();
     let place = fs::read_to_string(format!("/proc/{pid}/cgroup"))
         .map_or_else(|_| cgroup::Place::default(), |it| cgroup::parse(&it));
     // Of another user it takes CAP_DAC_READ_SEARCH, too; without it the name comes from elsewhere.
@@ -86,7 +92,7 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
         otel_resource_attributes: variable("OTEL_RESOURCE_ATTRIBUTES"),
         container_id: place.container_id.as_deref(),
         systemd_unit: place.systemd_unit.as_deref(),
-        exe: &exe,
+        exe: called.as_deref().unwrap_or(&exe),
     });
     let mut attributes = service::attributes(variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
     attributes.retain(|(key, _)| key != "service.name");
@@ -101,6 +107,16 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
         systemd_unit: place.systemd_unit,
         attributes,
     })
+}
+
+/// The name by which a program of many names was started: `comm`, if that is a link beside the
+/// executable which leads to it. So `redis-server` is not called `redis-check-rdb`.
+fn called(tgid: Tgid, exe: &Path, comm: &str) -> Option<String> {
+    let root = PathBuf::from(format!("/proc/{}/root", tgid.0));
+    let beside = exe.parent()?.join(comm);
+    let link = root.join(beside.strip_prefix("/").ok()?);
+    let target = fs::read_link(link).ok()?;
+    (target.file_name()? == exe.file_name()?).then(|| comm.to_owned())
 }
 
 /// A process that was gone before it could be read: all that is left is what it executed.
