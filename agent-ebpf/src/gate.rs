@@ -3,7 +3,7 @@
 use agent_common::layout::GoProcess;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
-use crate::{emit, maps::WATCHED};
+use crate::{emit, maps};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Task {
@@ -23,10 +23,7 @@ pub(crate) fn current() -> Task {
 #[inline(always)]
 pub(crate) fn watched(point: usize) -> Option<(Task, &'static GoProcess)> {
     let task = current();
-    let process = WATCHED.get_ptr_mut(task.tgid)?;
-    // SAFETY: the entry stays readable while the program runs, even when it is removed meanwhile.
-    let hits = unsafe { &raw mut (*process).hits }.cast::<u64>().wrapping_add(point);
+    let (process, hits) = maps::watched(task.tgid, point)?;
     emit::atomic_add(hits, 1);
-    // SAFETY: as above.
-    Some((task, unsafe { &*process }))
+    Some((task, process))
 }

@@ -110,6 +110,22 @@ pub(crate) struct PeerKey {
 #[map]
 pub(crate) static PEERS: LruHashMap<PeerKey, u64> = LruHashMap::with_max_entries(limits::PACKET_PEERS, 0);
 
+/// Ends an entry. Not being there is no failure: the map may have evicted it.
+#[inline(always)]
+pub(crate) fn remove<K, V>(map: &LruHashMap<K, V>, key: K) {
+    map.remove(key).ok();
+}
+
+/// An entry of [`WATCHED`], and where to count the hits of `point`.
+#[inline(always)]
+pub(crate) fn watched(tgid: u32, point: usize) -> Option<(&'static GoProcess, *mut u64)> {
+    let process = WATCHED.get_ptr_mut(tgid)?;
+    // SAFETY: the entry stays readable while the program runs, even when it is removed meanwhile.
+    let hits = unsafe { &raw mut (*process).hits };
+    // SAFETY: as above.
+    Some((unsafe { &*process }, hits.cast::<u64>().wrapping_add(point)))
+}
+
 /// Socket storage. aya-ebpf has a type for it, but with fixed flags and for socket-address programs
 /// only; tracepoints need their own call, and a listener's entry must be cloned into its children.
 #[repr(C)]

@@ -1,11 +1,11 @@
 //! Every read of foreign memory, each bounded, each failure counted.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
-use agent_common::counter;
+use agent_common::{Plain, counter};
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
-    generated::bpf_probe_read_user as read_user_bytes,
+    generated::{bpf_probe_read_kernel as read_kernel_bytes, bpf_probe_read_user as read_user_bytes},
 };
 
 use crate::emit;
@@ -54,6 +54,17 @@ pub(crate) fn kernel<T>(address: u64) -> Option<T> {
             emit::add(counter::KERNEL_READ_FAILED);
             None
         }
+    }
+}
+
+/// As [`kernel`], in place, and zero when it cannot be read: no branch that outlives the call.
+#[inline(always)]
+pub(crate) fn kernel_into<T: Plain>(value: &mut T, address: u64) {
+    let value = ptr::from_mut(value).cast::<c_void>();
+    // SAFETY: any bytes are a `T`; the helper checks the address itself, and writes zeros if it is bad.
+    let failed = unsafe { read_kernel_bytes(value, size_of::<T>() as u32, address as *const c_void) };
+    if failed != 0 {
+        emit::add(counter::KERNEL_READ_FAILED);
     }
 }
 

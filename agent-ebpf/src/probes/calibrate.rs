@@ -10,7 +10,7 @@ use aya_ebpf::{
 
 use crate::{
     gate,
-    maps::{CallKey, EVENTS, SERVED},
+    maps::{CallKey, EVENTS, SERVED, remove},
     probes::http::begin,
     read,
 };
@@ -53,5 +53,5 @@ fn end(key: CallKey) {
         slot.discard(0);
     }
     // It may not be there: the first hit is an end.
-    let _ = SERVED.remove(key);
+    remove(&SERVED, key);
 }

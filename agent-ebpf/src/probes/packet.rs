@@ -212,7 +212,7 @@ fn note(segment: &Segment, what: u8, local_port: u16, ifindex: u32) {
         }
         None => {
             // Refused means that it is reported again at the next packet.
-            let _ = PEERS.insert(key, 1, 0);
+            PEERS.insert(key, 1, 0).ok();
             1
         }
     };

@@ -38,9 +38,7 @@ fn sock_state(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
     match (old, new) {
-        (_, TCP_SYN_SENT) => opened(sk, role::CLIENT),
-        (_, TCP_LISTEN) => opened(sk, role::LISTENER),
-        (_, TCP_ESTABLISHED) => established(sk, old),
+        (_, TCP_SYN_SENT | TCP_LISTEN | TCP_ESTABLISHED) => began(sk, old, new),
         (TCP_SYN_SENT, TCP_CLOSE) => connect_failed(sk),
         (_, TCP_CLOSE) => note_error(sk),
         _ => {}
@@ -48,32 +46,9 @@ fn sock_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// connect() or listen(): the current process is the owner.
+/// One place for three steps: the verifier walks what is inlined once more for each.
 #[inline(always)]
-fn opened(sk: *mut c_void, role: u8) {
-    if tcp_sock(sk).is_null() {
-        return;
-    }
-    let mut state = State::zeroed();
-    let kept = SOCKS.get_or_insert(sk, &mut state);
-    if kept.is_null() {
-        return emit::add(counter::SOCK_NO_STORAGE);
-    }
-    state.opened_ktime_ns = emit::now();
-    state.tgid = gate::current().tgid;
-    state.role = role;
-    state.owner = owner::OPENER;
-    address(sk, &mut state);
-    place(sk, &mut state);
-    // A socket may connect again after a failure, so the whole entry is new.
-    //
-    // SAFETY: not null, and the storage lives as long as the socket.
-    unsafe { *kept = state };
-}
-
-/// The tuple is whole here and nowhere else: before, the local port is not chosen; after, it is gone.
-#[inline(always)]
-fn established(sk: *mut c_void, old: i32) {
+fn began(sk: *mut c_void, old: i32, new: i32) {
     let tcp = tcp_sock(sk);
     if tcp.is_null() {
         return;
@@ -85,6 +60,29 @@ fn established(sk: *mut c_void, old: i32) {
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
+    if new == TCP_ESTABLISHED {
+        established(state, tcp, old);
+    } else {
+        opened(state, if new == TCP_LISTEN { role::LISTENER } else { role::CLIENT });
+    }
+    address(sk, state);
+    place(sk, state);
+}
+
+/// connect() or listen(): the current process is the owner.
+#[inline(always)]
+fn opened(state: &mut State, role: u8) {
+    // A socket may connect again after a failure, so the whole entry is new.
+    *state = State::zeroed();
+    state.opened_ktime_ns = emit::now();
+    state.tgid = gate::current().tgid;
+    state.role = role;
+    state.owner = owner::OPENER;
+}
+
+/// The tuple is whole here and nowhere else: before, the local port is not chosen; after, it is gone.
+#[inline(always)]
+fn established(state: &mut State, tcp: *const c_void, old: i32) {
     state.established_ktime_ns = emit::now();
     if old == TCP_SYN_RECV {
         // The entry is a clone of the listener's; only its owner is the child's, until somebody reads.
@@ -96,8 +94,6 @@ fn established(sk: *mut c_void, old: i32) {
     }
     state.local_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_snd_una));
     state.remote_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
-    address(sk, state);
-    place(sk, state);
 }
 
 #[inline(always)]
@@ -284,8 +280,8 @@ fn address(sk: *mut c_void, state: &mut State) {
         state.remote = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_daddr)));
     } else {
         let sk = sk as u64;
-        state.local = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64).unwrap_or([0; 16]);
-        state.remote = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64).unwrap_or([0; 16]);
+        read::kernel_into(&mut state.local, sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64);
+        read::kernel_into(&mut state.remote, sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64);
     }
     state.local_port = read::field(sk, offset!(KERNEL_LAYOUT.sock_num));
     let remote_port: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_dport));
@@ -311,11 +307,11 @@ pub(crate) fn mapped(v4: u32) -> [u8; 16] {
 fn place(sk: *mut c_void, state: &mut State) {
     let sk = sk as u64;
     if let Some(net) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_net) as u64) {
-        state.netns = read::kernel(net + offset!(KERNEL_LAYOUT.net_inum) as u64).unwrap_or(0);
+        read::kernel_into(&mut state.netns, net + offset!(KERNEL_LAYOUT.net_inum) as u64);
     }
     if let Some(cgroup) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_cgroup) as u64)
         && let Some(node) = read::kernel::<u64>(cgroup + offset!(KERNEL_LAYOUT.cgroup_kn) as u64)
     {
-        state.cgroup_id = read::kernel(node + offset!(KERNEL_LAYOUT.kernfs_node_id) as u64).unwrap_or(0);
+        read::kernel_into(&mut state.cgroup_id, node + offset!(KERNEL_LAYOUT.kernfs_node_id) as u64);
     }
 }

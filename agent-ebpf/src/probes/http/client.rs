@@ -14,7 +14,7 @@ use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use super::{begin, conn, finish, goroutine, key, regs, root};
 use crate::{
     emit, gate,
-    maps::{CallKey, SENT, SERVED},
+    maps::{CallKey, SENT, SERVED, remove},
     read,
 };
 
@@ -27,7 +27,7 @@ fn client_begin(ctx: ProbeContext) -> u32 {
     let Some(key) = key(&ctx, task, process) else {
         return 0;
     };
-    let request = regs(&ctx).rbx as u64;
+    let request = regs(&ctx).rbx;
     let Some(call) = begin(&SENT, key, side::CLIENT) else {
         return 0;
     };
@@ -77,8 +77,7 @@ fn client_conn(ctx: ProbeContext) -> u32 {
         && let Some(call) = SENT.get_ptr_mut(key)
     {
         finish(call, task, end::NO_CONNECTION, 0);
-        // An error means that the LRU evicted it meanwhile: the record is out already.
-        let _ = SENT.remove(key);
+        remove(&SENT, key);
     }
     0
 }
@@ -89,7 +88,7 @@ fn client_sent(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = gate::watched(point::CLIENT_SENT) else {
         return 0;
     };
-    let object = regs(&ctx).rax as u64;
+    let object = regs(&ctx).rax;
     let Some(key) = key(&ctx, task, process) else {
         return 0;
     };
@@ -126,8 +125,7 @@ fn client_attempted(ctx: ProbeContext) -> u32 {
     if !attempted {
         // HTTP/2's round trip jumps to the same instruction.
         emit::add(counter::HTTP2_CALLS);
-        // An error means that the LRU evicted it meanwhile.
-        let _ = SENT.remove(key);
+        remove(&SENT, key);
         return 0;
     }
     let failed = regs(&ctx).rbx != 0;
@@ -138,10 +136,9 @@ fn client_attempted(ctx: ProbeContext) -> u32 {
         conn::forget(task, object);
         return 0;
     }
-    let status: Option<u64> = read::user(regs(&ctx).rax as u64 + u64::from(process.client_status));
+    let status: Option<u64> = read::user(regs(&ctx).rax + u64::from(process.client_status));
     finish(call, task, end::RETURNED, status.unwrap_or(0) as u16);
-    // An error means that the LRU evicted it meanwhile: the record is out already.
-    let _ = SENT.remove(key);
+    remove(&SENT, key);
     0
 }
 
@@ -158,8 +155,7 @@ fn client_retry(ctx: ProbeContext) -> u32 {
         && let Some(call) = SENT.get_ptr_mut(key)
     {
         finish(call, task, end::FAILED, 0);
-        // An error means that the LRU evicted it meanwhile: the record is out already.
-        let _ = SENT.remove(key);
+        remove(&SENT, key);
     }
     0
 }
@@ -168,7 +164,7 @@ fn client_retry(ctx: ProbeContext) -> u32 {
 #[uprobe(multi)]
 fn client_conn_closed(ctx: ProbeContext) -> u32 {
     if let Some((task, _)) = gate::watched(point::CLIENT_CONN_CLOSED) {
-        conn::forget(task, regs(&ctx).rax as u64);
+        conn::forget(task, regs(&ctx).rax);
     }
     0
 }

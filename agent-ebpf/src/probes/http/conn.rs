@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use crate::{
     emit,
     gate::Task,
-    maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, offset},
+    maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, offset, remove},
     probes::sock::mapped,
     read,
 };
@@ -64,7 +64,7 @@ fn kept(key: ConnKey) -> Option<&'static Conn> {
 #[inline(always)]
 pub(super) fn forget(task: Task, object: u64) {
     // Most connections end without ever having carried a request of ours.
-    let _ = CONNS.remove(ConnKey { tgid: u64::from(task.tgid), object });
+    remove(&CONNS, ConnKey { tgid: u64::from(task.tgid), object });
 }
 
 /// Whether the kept `struct sock` is still this connection's: the kernel uses addresses again, too.

@@ -30,7 +30,7 @@ fn regs(ctx: &ProbeContext) -> &pt_regs {
 /// The running goroutine, or that which started it: Go keeps `g` in r14.
 #[inline(always)]
 fn goroutine(ctx: &ProbeContext, offset: u16) -> Option<u64> {
-    read::user(regs(ctx).r14 as u64 + u64::from(offset))
+    read::user(regs(ctx).r14 + u64::from(offset))
 }
 
 #[inline(always)]
@@ -48,7 +48,8 @@ static BLANK: Global<Call> = Global::new(unsafe { core::mem::zeroed() });
 pub(super) fn begin(map: &LruHashMap<CallKey, Call>, key: CallKey, side: u8) -> Option<&'static mut Call> {
     let blank = ptr::from_ref(&BLANK).cast::<Call>();
     // SAFETY: `Global` is transparent.
-    let kept = match map.insert(key, unsafe { &*blank }, 0) {
+    let blank = unsafe { &*blank };
+    let kept = match map.insert(key, blank, 0) {
         Ok(()) => map.get_ptr_mut(key),
         Err(_) => None,
     };

@@ -11,7 +11,7 @@ use super::{begin, conn, finish, key, regs, root};
 use crate::{
     emit,
     gate::{self, Task},
-    maps::SERVED,
+    maps::{SERVED, remove},
     read,
 };
 
@@ -21,7 +21,7 @@ fn server_begin(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = gate::watched(point::SERVER_BEGIN) else {
         return 0;
     };
-    let (response, request) = (regs(&ctx).rcx as u64, regs(&ctx).rdi as u64);
+    let (response, request) = (regs(&ctx).rcx, regs(&ctx).rdi);
     // HTTP/2 comes through here, too; its connections have their own probes.
     if read::user::<u64>(request + u64::from(process.request_proto_major)) != Some(1) {
         return 0;
@@ -53,7 +53,7 @@ fn server_end(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = gate::watched(point::SERVER_END) else {
         return 0;
     };
-    let status: Option<u64> = read::user(regs(&ctx).rax as u64 + u64::from(process.response_status));
+    let status: Option<u64> = read::user(regs(&ctx).rax + u64::from(process.response_status));
     if !ended(&ctx, task, process, end::RETURNED, status.unwrap_or(0) as u16) {
         emit::add(counter::HTTP_END_WITHOUT_BEGIN);
     }
@@ -68,7 +68,7 @@ fn server_hijacked(ctx: ProbeContext) -> u32 {
         return 0;
     };
     ended(&ctx, task, process, end::HIJACKED, SWITCHING_PROTOCOLS);
-    conn::forget(task, regs(&ctx).rax as u64);
+    conn::forget(task, regs(&ctx).rax);
     0
 }
 
@@ -86,7 +86,7 @@ fn server_deferred(ctx: ProbeContext) -> u32 {
 #[uprobe(multi)]
 fn server_conn_closed(ctx: ProbeContext) -> u32 {
     if let Some((task, _)) = gate::watched(point::SERVER_CONN_CLOSED) {
-        conn::forget(task, regs(&ctx).rax as u64);
+        conn::forget(task, regs(&ctx).rax);
     }
     0
 }
@@ -101,7 +101,6 @@ fn ended(ctx: &ProbeContext, task: Task, process: &GoProcess, end: u8, status: u
         return false;
     };
     finish(call, task, end, status);
-    // An error means that the LRU evicted it meanwhile: the record is out already.
-    let _ = SERVED.remove(key);
+    remove(&SERVED, key);
     true
 }
