@@ -4,13 +4,17 @@ use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::BtfError;
+
 /// Without this nothing of the kernel half works.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     #[error("this binary was built without its kernel half; run `cargo xtask build`")]
     BuiltWithout,
     #[error("cannot read the kernel's types from {path}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
-    NoBtf { path: PathBuf, source: Box<btf_rs::Error> },
+    NoBtf { path: PathBuf, source: io::Error },
+    #[error("cannot understand the kernel's types in {path}; please report this kernel")]
+    BadBtf { path: PathBuf, source: BtfError },
     #[error("the kernel's types have no `{path}`; please report this kernel")]
     NoField { path: &'static str },
     #[error("cannot load the kernel half: it needs root, or CAP_BPF and CAP_PERFMON; see `taskscope doctor`")]

@@ -14,6 +14,7 @@ mod packets;
 mod points;
 mod uprobes;
 
+pub use btf::BtfError;
 pub use calibrate::Prices;
 pub use error::{KernelError, Refused};
 pub use load::{Kernel, Options};
@@ -21,5 +22,7 @@ pub use packets::{Hook, Interface, interfaces};
 pub use points::{POINTS, PointRow, Price};
 pub use uprobes::AttachedFile;
 
+#[doc(hidden)]
+pub use btf::Btf;
 #[doc(hidden)]
 pub use load::{VerifierCost, verifier_costs};

@@ -1,20 +1,24 @@
 //! Offsets of kernel struct fields, from the running kernel's own type information.
 
-use std::path::Path;
+mod reader;
+mod types;
+
+use std::{fs, path::Path};
 
 use agent_common::layout::{FileLayout, KernelLayout};
-use btf_rs::{Btf, Struct, Type};
 
 use super::KernelError;
+
+pub use reader::{Btf, BtfError};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// All that the kernel half reads of foreign structs.
 pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
     let path = Path::new(VMLINUX);
-    let btf = Btf::from_file(path)
-        .map_err(|source| KernelError::NoBtf { path: path.to_owned(), source: Box::new(source) })?;
-    let at = |path: &'static str| offset(&btf, path).ok_or(KernelError::NoField { path });
+    let bytes = fs::read(path).map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
+    let btf = Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: path.to_owned(), source })?;
+    let at = |path: &'static str| btf.offset(path).ok_or(KernelError::NoField { path });
     let kernel = KernelLayout {
         sock_family: at("sock.__sk_common.skc_family")?,
         sock_num: at("sock.__sk_common.skc_num")?,
@@ -45,7 +49,9 @@ pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
         tcp_rcv_nxt: at("tcp_sock.rcv_nxt")?,
         tcp_write_seq: at("tcp_sock.write_seq")?,
         tcp_copied_seq: at("tcp_sock.copied_seq")?,
-        sock_done_bit: enumerator(&btf, "sock_flags", "SOCK_DONE")
+        sock_done_bit: btf
+            .enumerator("sock_flags", "SOCK_DONE")
+            .and_then(|it| it.try_into().ok())
             .ok_or(KernelError::NoField { path: "sock_flags.SOCK_DONE" })?,
         socket_sk: at("socket.sk")?,
         socket_file: at("socket.file")?,
@@ -60,73 +66,6 @@ pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
         binprm_filename: at("linux_binprm.filename")?,
     };
     Ok((kernel, file))
-}
-
-/// Bytes from the start of the struct that `path` begins with to the field that it ends with.
-fn offset(btf: &Btf, path: &str) -> Option<u32> {
-    let mut names = path.split('.');
-    let outer = names.next()?;
-    let mut structure = btf.resolve_types_by_name(outer).ok()?.into_iter().find_map(structure)?;
-    let mut bits = 0;
-    let mut names = names.peekable();
-    while let Some(name) = names.next() {
-        let (at, member) = member(btf, &structure, name)?;
-        bits += at;
-        if names.peek().is_some() {
-            structure = self::structure(plain(btf, member)?)?;
-        }
-    }
-    (bits % 8 == 0).then_some(bits / 8)
-}
-
-/// The field `name` and its place in bits; unnamed structs and unions are looked through.
-fn member(btf: &Btf, outer: &Struct, name: &str) -> Option<(u32, Type)> {
-    for member in &outer.members {
-        let own = btf.resolve_name(member).unwrap_or_default();
-        let inner = btf.resolve_chained_type(member).ok()?;
-        if own == name {
-            return Some((member.bit_offset(), inner));
-        }
-        if own.is_empty()
-            && let Some(unnamed) = structure(inner)
-            && let Some((at, found)) = self::member(btf, &unnamed, name)
-        {
-            return Some((member.bit_offset() + at, found));
-        }
-    }
-    None
-}
-
-fn structure(found: Type) -> Option<Struct> {
-    match found {
-        Type::Struct(it) | Type::Union(it) => Some(it),
-        _ => None,
-    }
-}
-
-/// Without typedefs and qualifiers.
-fn plain(btf: &Btf, mut found: Type) -> Option<Type> {
-    const MAX_DEPTH: usize = 16;
-    for _ in 0..MAX_DEPTH {
-        found = match &found {
-            Type::Typedef(it) => btf.resolve_chained_type(it).ok()?,
-            Type::Const(it) => btf.resolve_chained_type(it).ok()?,
-            Type::Volatile(it) => btf.resolve_chained_type(it).ok()?,
-            _ => return Some(found),
-        };
-    }
-    None
-}
-
-fn enumerator(btf: &Btf, name: &str, member: &str) -> Option<u32> {
-    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| {
-        let Type::Enum(found) = found else {
-            return None;
-        };
-        let mut members = found.members.iter();
-        let is_it = |it: &&btf_rs::EnumMember| btf.resolve_name(*it).is_ok_and(|own| own == member);
-        members.find(is_it).map(btf_rs::EnumMember::val)
-    })
 }
 
 #[cfg(test)]
@@ -148,9 +87,12 @@ mod tests {
 
     #[test]
     fn a_field_that_is_not_there_is_not_found() {
-        if let Ok(btf) = Btf::from_file(VMLINUX) {
-            assert_eq!(offset(&btf, "sock.no_such_field"), None);
-            assert_eq!(offset(&btf, "no_such_struct.field"), None);
-        }
+        let Ok(bytes) = fs::read(VMLINUX) else {
+            return;
+        };
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.offset("sock.no_such_field"), None);
+        assert_eq!(btf.offset("no_such_struct.field"), None);
+        assert_eq!(btf.enumerator("sock_flags", "NO_SUCH_VALUE"), None);
     }
 }
