@@ -2,8 +2,29 @@
 
 use tests::require_bpf;
 
-/// Program and the most instructions that the verifier may look at.
+/// Program and the most instructions that the verifier may look at: what Linux 6.18 did, and a quarter.
 const BUDGET: &[(&str, u32)] = &[
+    ("calibrate", 6200),
+    ("client_attempted", 210),
+    ("client_begin", 910),
+    ("client_conn", 110),
+    ("client_conn_closed", 30),
+    ("client_retry", 110),
+    ("client_sent", 4600),
+    ("nic_in", 4600),
+    ("nic_in_tc", 4600),
+    ("proc_exec", 1800),
+    ("proc_exit", 60),
+    ("seed", 1700),
+    ("server_begin", 5300),
+    ("server_conn_closed", 30),
+    ("server_deferred", 110),
+    ("server_end", 160),
+    ("server_hijacked", 130),
+    ("sock_closed", 320),
+    ("sock_dump", 220),
+    ("sock_reader", 1700),
+    ("sock_state", 3000),
 ];
 
 #[test]
@@ -12,7 +33,6 @@ fn programs_stay_within_their_budget() {
     let costs = agent::kernel::verifier_costs().unwrap_or_else(|error| panic!("{error}\n{error:?}"));
     let names: Vec<&str> = costs.iter().map(|it| it.program.as_str()).collect();
     let budgeted: Vec<&str> = BUDGET.iter().map(|(name, _)| *name).collect();
-    for cost in &costs { println!("    (\"{}\", {}),", cost.program, cost.verified); }
     assert_eq!(names, budgeted, "each program needs a budget, in alphabetical order");
     for (cost, (name, most)) in costs.iter().zip(BUDGET) {
         assert!(cost.verified <= *most, "{name}: {} of {most}", cost.verified);
