@@ -16,3 +16,6 @@ pub mod span;
 pub mod state;
 mod topology;
 pub mod traces;
+
+#[cfg(test)]
+mod tests;

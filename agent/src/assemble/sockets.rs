@@ -15,7 +15,7 @@ use agent_common::event::{
 
 use super::{
     address,
-    connection::{Connection, End, Key},
+    connection::{Connection, Counted, End, Key},
     directory::Directory,
     edge::{Confidence, Network},
     failure::{ConnectFailure, FailureClass},
@@ -49,13 +49,20 @@ pub(super) struct Surroundings<'a> {
 struct Live {
     connection: Connection,
     edge: Option<EdgeKey>,
+    /// Both ends were seen when the edge was chosen.
+    routed_as_pair: bool,
     /// Requests find the edge by the connection's addresses.
     carries_requests: bool,
 }
 
 impl Live {
     fn new(end: End, now: Ktime) -> Self {
-        Self { connection: Connection::new(end, now), edge: None, carries_requests: false }
+        Self {
+            connection: Connection::new(end, now),
+            edge: None,
+            routed_as_pair: false,
+            carries_requests: false,
+        }
     }
 }
 
@@ -190,6 +197,7 @@ fn waits(connection: &Connection, local: &HashSet<IpAddr>, now: Ktime) -> bool {
 }
 
 fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, around: &mut Surroundings<'_>) {
+    move_if_paired(live, listeners, local, around);
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
         Some(edge) => edge,
@@ -200,6 +208,7 @@ fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, arou
             let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
             edge.connections.active += 1;
             live.edge = Some(key);
+            live.routed_as_pair = connection.is_paired();
             edge
         }
     };
@@ -226,6 +235,29 @@ fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, arou
     if live.carries_requests && connection.is_closed() {
         tuples(connection).for_each(|tuple| around.requests.connection_ended(tuple, around.now));
     }
+}
+
+/// The other end turned up after the edge was chosen without it: what was added there moves along.
+fn move_if_paired(
+    live: &mut Live,
+    listeners: &Listeners,
+    local: &HashSet<IpAddr>,
+    around: &mut Surroundings<'_>,
+) {
+    if live.routed_as_pair || !live.connection.is_paired() {
+        return;
+    }
+    let (Some(old), Some(route)) = (live.edge, route(&live.connection, listeners, local, around.directory))
+    else {
+        return;
+    };
+    live.routed_as_pair = true;
+    if around.topology.is_edge_of(old, &route) {
+        return;
+    }
+    around.topology.take_back(old, &live.connection.counted);
+    live.connection.counted = Counted::default();
+    (live.edge, live.carries_requests) = (None, false);
 }
 
 fn is_go(tgid: Tgid, directory: &Directory) -> bool {

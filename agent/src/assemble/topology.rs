@@ -119,6 +119,24 @@ impl Topology {
         self.edges.get_mut(&key).map(Arc::make_mut)
     }
 
+    #[must_use]
+    pub(super) fn is_edge_of(&self, key: EdgeKey, route: &Route) -> bool {
+        key == route.key()
+    }
+
+    /// One open connection never belonged there. An edge that has nothing left goes.
+    pub(super) fn take_back(&mut self, key: EdgeKey, counted: &Counted) {
+        let Some(edge) = self.get_mut(key) else {
+            return;
+        };
+        edge.connections.active = edge.connections.active.saturating_sub(1);
+        edge.subtract(counted);
+        let nothing = Connections::default();
+        if edge.connections == nothing && edge.requests.is_none() {
+            self.edges.remove(&key);
+        }
+    }
+
     /// The route itself, or a coarser one when there are too many edges.
     fn room_for(&self, route: &Route, vitals: &Vitals) -> Route {
         let fits = |route: &Route| self.edges.len() < MAX_EDGES || self.edges.contains_key(&route.key());
@@ -161,6 +179,17 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
 }
 
 impl Edge {
+    fn subtract(&mut self, counted: &Counted) {
+        let less = |value: &mut u64, by: u64| *value = value.saturating_sub(by);
+        less(&mut self.bytes.to_server, counted.bytes.to_server);
+        less(&mut self.bytes.to_client, counted.bytes.to_client);
+        less(&mut self.packets.to_server, counted.packets.to_server);
+        less(&mut self.packets.to_client, counted.packets.to_client);
+        less(&mut self.network.retransmits, counted.retransmits);
+        less(&mut self.connections.opened, counted.opened);
+        less(&mut self.connections.reset, counted.reset);
+    }
+
     /// Adds what came since `before`.
     pub(super) fn add(&mut self, before: &Counted, now: &Counted) {
         let more = |now: u64, before: u64| now.saturating_sub(before);

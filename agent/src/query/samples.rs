@@ -166,6 +166,7 @@ fn findings() -> Vec<Finding> {
         severity: Severity::Warning,
         kind: FindingKind::ConnectRefused,
         target: None,
+        about: String::new(),
         summary: "4 connects to 192.0.2.7:5432 were refused: nothing listens there".to_owned(),
         evidence: vec![("port", Evidence::Count(5432)), ("refused_ratio", Evidence::Ratio(1.0))],
         count: 4,
@@ -178,6 +179,7 @@ fn findings() -> Vec<Finding> {
         severity: Severity::Critical,
         kind: FindingKind::HttpServerErrors,
         target: Some(cart()),
+        about: String::new(),
         summary: "1 of 1 requests failed with 5xx".to_owned(),
         evidence: vec![
             ("method", Evidence::Text("GET".to_owned())),

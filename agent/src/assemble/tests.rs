@@ -1,0 +1,316 @@
+//! Stories of sockets and requests, told in lines, and the edges that they must give.
+//!
+//! `t` seconds, then what happened. Addresses are `a:PORT`; `a` and `b` are on this node, the others
+//! are not. Processes are `1`, `2`, `3`.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use agent_common::{
+    Wire as _,
+    event::{
+        Event, Header, http, packet,
+        sock::{Closed, ConnectFailed, Figures, Row, State as SockState, flag, role},
+    },
+};
+
+use super::{edge::Peer, state::State};
+use crate::{
+    clock::{Clock, Ktime},
+    targets::{
+        proc::remembered,
+        process::{Process, Runtime, Tgid},
+    },
+    vitals::{Vital, Vitals},
+};
+
+#[test]
+fn both_ends_seen_count_each_byte_once() {
+    check(
+        "0 closed 1 client a:40000 b:80 100/50; 0 closed 2 server b:80 a:40000 50/100",
+        "p1 -> p2:80 opened 1 active 0 bytes 100/50 exact",
+    );
+}
+
+#[test]
+fn an_end_outside_is_an_address() {
+    check(
+        "0 closed 1 client a:40000 x:443 10/20",
+        "p1 -> 10.9.0.120:443 opened 1 active 0 bytes 10/20 exact",
+    );
+    check("0 closed 2 server b:80 x:5000 20/10", "10.9.0.120 -> p2:80 opened 1 active 0 bytes 10/20 exact");
+}
+
+#[test]
+fn an_open_connection_counts_as_it_goes() {
+    check(
+        "0 open 1 client a:40000 x:443 10/20; 1 open 1 client a:40000 x:443 15/20",
+        "p1 -> 10.9.0.120:443 opened 1 active 1 bytes 15/20 exact",
+    );
+    check(
+        "0 open 1 client a:40000 x:443 10/20; 1 closed 1 client a:40000 x:443 30/20",
+        "p1 -> 10.9.0.120:443 opened 1 active 0 bytes 30/20 exact",
+    );
+}
+
+#[test]
+fn one_end_waits_for_the_other_and_not_for_ever() {
+    check("0 closed 1 client a:40000 b:80 10/20", "");
+    check(
+        "0 closed 1 client a:40000 b:80 10/20; 4 tick",
+        "p1 -> 10.9.0.98:80 opened 1 active 0 bytes 10/20 exact",
+    );
+    check(
+        "0 closed 1 client a:40000 b:80 10/20; 1 closed 2 server b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 0 bytes 10/20 exact",
+    );
+}
+
+/// The addresses of a pod are learned from its sockets: the first one may come too late.
+#[test]
+fn a_connection_moves_when_its_other_end_turns_out_to_be_here() {
+    check(
+        "0 open 1 client a:40000 x:80 10/20; 1 open 3 server x:80 a:40000 20/10",
+        "p1 -> p3:80 opened 1 active 1 bytes 10/20 exact",
+    );
+    check(
+        "0 open 1 client a:40000 x:80 10/20; 0 open 1 client a:40001 x:80 1/2; 1 open 3 server x:80 a:40000 20/10",
+        "p1 -> 10.9.0.120:80 opened 1 active 1 bytes 1/2 exact; p1 -> p3:80 opened 1 active 1 bytes 10/20 exact",
+    );
+}
+
+#[test]
+fn a_dump_older_than_the_end_does_not_open_it_again() {
+    check(
+        "0 closed 1 client a:40000 x:443 10/20; 0 tick",
+        "p1 -> 10.9.0.120:443 opened 1 active 0 bytes 10/20 exact",
+    );
+}
+
+#[test]
+fn connections_older_than_the_agent_go_by_their_listener() {
+    check(
+        "0 listen 2 b:80; 0 old 2 b:80 x:5000 7/9",
+        "10.9.0.120 -> p2:80 opened 0 active 1 bytes 9/7 listener",
+    );
+    check(
+        "0 listen 2 b:80; 0 old 2 b:4000 x:5000 7/9",
+        "p2 -> 10.9.0.120:5000 opened 0 active 1 bytes 7/9 listener",
+    );
+    check(
+        "0 listen 2 b:80; 0 old 2 b:80 a:5000 7/9; 0 old 1 a:5000 b:80 9/7",
+        "p1 -> p2:80 opened 0 active 1 bytes 9/7 listener",
+    );
+}
+
+#[test]
+fn an_end_that_no_dump_shows_any_more_is_counted() {
+    let vitals = check(
+        "0 open 1 client a:40000 x:443 10/20; 1 dump; 2 dump; 3 dump; 4 tick",
+        "p1 -> 10.9.0.120:443 opened 1 active 0 bytes 10/20 exact",
+    );
+    assert_eq!(vitals.get(Vital::SocketsVanished), 1);
+}
+
+#[test]
+fn failed_connects_by_class() {
+    check("0 failed 1 a:0 x:80 111", "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact refused 1");
+    check("0 failed 1 a:0 x:80 110", "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact timed_out 1");
+    check("0 failed 1 a:0 x:80 0", "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact abandoned 1");
+    check("0 failed 1 a:0 x:80 113", "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact unreachable 1");
+}
+
+#[test]
+fn a_process_nobody_knows_is_where_its_socket_is() {
+    check(
+        "0 closed 99 client a:40000 x:443 1/2",
+        "10.9.0.97 -> 10.9.0.120:443 opened 1 active 0 bytes 1/2 exact",
+    );
+}
+
+#[test]
+fn requests_find_their_edge_before_or_after_the_connection() {
+    let edge = "p1 -> 10.9.0.120:443 opened 1 active 1 bytes 10/20 exact requests 2";
+    check(
+        "0 open 1 client a:40000 x:443 10/20; 0 call 1 a:40000 x:443 200; 0 call 1 a:40000 x:443 200",
+        edge,
+    );
+    check(
+        "0 call 1 a:40000 x:443 200; 0 call 1 a:40000 x:443 200; 1 open 1 client a:40000 x:443 10/20",
+        edge,
+    );
+    check(
+        "0 call 1 a:40000 x:443 500; 0 closed 1 client a:40000 x:443 10/20",
+        "p1 -> 10.9.0.120:443 opened 1 active 0 bytes 10/20 exact requests 1 errors 1",
+    );
+}
+
+#[test]
+fn a_request_whose_connection_never_comes_is_counted() {
+    let vitals = check("0 call 1 a:40000 x:443 200; 9 tick", "");
+    assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 1);
+}
+
+#[test]
+fn a_syn_that_nobody_answers_is_a_refused_edge() {
+    check(
+        "0 open 1 client a:40000 x:443 0/0; 0 stray x:5 a:99 1; 0 stray x:5 a:99 2; 0 stray x:5 a:99 4",
+        "10.9.0.120 -> 10.9.0.97:99 opened 0 active 0 bytes 0/0 packet refused 4; \
+         p1 -> 10.9.0.120:443 opened 1 active 1 bytes 0/0 exact",
+    );
+}
+
+#[test]
+fn a_forwarded_syn_is_not_for_us() {
+    check("0 stray x:5 y:99 1", "");
+}
+
+/// The only place that knows the API.
+#[track_caller]
+fn check(story: &str, want: &str) -> Arc<Vitals> {
+    let vitals = Arc::new(Vitals::new());
+    let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
+    state.local_addresses(["10.9.0.97".parse().unwrap(), "10.9.0.98".parse().unwrap()]);
+    for tgid in 1..=3 {
+        let process = remembered(Tgid(tgid), &format!("/bin/p{tgid}"), Ktime(0), &Clock::new());
+        let runtime = Runtime::Go("go1.26.8".to_owned());
+        state.process(Arc::new(Process { runtime, ..process }));
+    }
+    for line in story.split("; ") {
+        let words: Vec<&str> = line.split(' ').collect();
+        let now = Ktime(words[0].parse::<u64>().unwrap() * 1_000_000_000);
+        match words[1..] {
+            ["tick"] => state.tick(now),
+            ["dump"] => state.rows(&[], now),
+            ["listen", tgid, local] => {
+                let mut row = row(tgid, local, "z:0", "0/0");
+                row.state.role = role::LISTENER;
+                state.rows(&[row], now);
+            }
+            ["old", tgid, local, remote, bytes] => {
+                let mut row = row(tgid, local, remote, bytes);
+                row.state.flags = flag::SEEDED;
+                row.state.established_ktime_ns = 0;
+                // A dump names the listeners, too.
+                let mut listener = self::row("2", "b:80", "z:0", "0/0");
+                listener.state.role = role::LISTENER;
+                state.rows(&[listener, row], now);
+            }
+            ["open", tgid, side, local, remote, bytes] => {
+                let mut row = row(tgid, local, remote, bytes);
+                row.state.role = side_of(side);
+                state.rows(&[row], now);
+            }
+            ["closed", tgid, side, local, remote, bytes] => {
+                let mut row = row(tgid, local, remote, bytes);
+                row.state.role = side_of(side);
+                state.events(&[Event::Closed(Closed { header: Header::zeroed(), row })], now);
+            }
+            ["failed", tgid, local, remote, errno] => {
+                let mut row = row(tgid, local, remote, "0/0");
+                row.state.role = role::CLIENT;
+                row.figures.error = errno.parse().unwrap();
+                state.events(&[Event::ConnectFailed(ConnectFailed { header: Header::zeroed(), row })], now);
+            }
+            ["call", tgid, local, remote, status] => {
+                state.events(&[Event::Call(call(now, tgid, local, remote, status))], now);
+            }
+            ["stray", remote, local, count] => {
+                let mut stray = packet::Stray::zeroed();
+                (stray.local, stray.local_port) = address(local);
+                (stray.remote, stray.remote_port) = address(remote);
+                stray.count = count.parse().unwrap();
+                stray.what = packet::what::SYN_UNANSWERED;
+                state.events(&[Event::Stray(stray)], now);
+            }
+            _ => panic!("`{line}` is no line of a story"),
+        }
+    }
+    assert_eq!(edges(&state), want, "\n{story}");
+    vitals
+}
+
+fn edges(state: &State) -> String {
+    let lines: BTreeMap<String, String> = state
+        .edges()
+        .iter()
+        .map(|edge| {
+            let (c, b) = (edge.connections, edge.bytes);
+            let mut line = format!(
+                "{} -> {}:{} opened {} active {} bytes {}/{} {}",
+                peer(&edge.client),
+                peer(&edge.server),
+                edge.server_port,
+                c.opened,
+                c.active,
+                b.to_server,
+                b.to_client,
+                edge.confidence.name()
+            );
+            let requests = edge.requests.as_ref().map_or((0, 0), |it| (it.count, it.errors));
+            for (name, count) in [
+                ("refused", c.refused),
+                ("timed_out", c.timed_out),
+                ("abandoned", c.abandoned),
+                ("unreachable", c.unreachable),
+                ("requests", requests.0),
+                ("errors", requests.1),
+            ] {
+                if count != 0 {
+                    line.push_str(&format!(" {name} {count}"));
+                }
+            }
+            (line.clone(), line)
+        })
+        .collect();
+    lines.into_values().collect::<Vec<_>>().join("; ")
+}
+
+fn peer(peer: &Peer) -> String {
+    match peer {
+        Peer::Process(process) => process.service.name.clone(),
+        Peer::Address { ip, .. } => ip.to_string(),
+    }
+}
+
+fn side_of(side: &str) -> u8 {
+    if side == "client" { role::CLIENT } else { role::SERVER }
+}
+
+/// Sequence numbers follow from the addresses, so that both ends of a connection agree.
+fn row(tgid: &str, local: &str, remote: &str, bytes: &str) -> Row {
+    let (sent, received) = bytes.split_once('/').unwrap();
+    let mut state = SockState { tgid: tgid.parse().unwrap(), netns: 1, ..SockState::zeroed() };
+    (state.local, state.local_port) = address(local);
+    (state.remote, state.remote_port) = address(remote);
+    state.established_ktime_ns = 1;
+    state.local_isn = isn(state.local, state.local_port);
+    state.remote_isn = isn(state.remote, state.remote_port);
+    let cookie = u64::from(state.local_isn) << 32 | u64::from(state.remote_isn);
+    let (sent_bytes, received_bytes) = (sent.parse().unwrap(), received.parse().unwrap());
+    Row { cookie, state, figures: Figures { sent_bytes, received_bytes, ..Figures::zeroed() } }
+}
+
+fn isn(address: [u8; 16], port: u16) -> u32 {
+    u32::from(address[15]) << 16 | u32::from(port)
+}
+
+/// `a` is 10.9.0.97: the last byte is the letter.
+fn address(text: &str) -> ([u8; 16], u16) {
+    let (name, port) = text.split_once(':').unwrap();
+    let mut bytes = [0; 16];
+    bytes[10..15].copy_from_slice(&[0xff, 0xff, 10, 9, 0]);
+    bytes[15] = name.as_bytes()[0];
+    (bytes, port.parse().unwrap())
+}
+
+fn call(now: Ktime, tgid: &str, local: &str, remote: &str, status: &str) -> http::Call {
+    let mut call = http::Call::zeroed();
+    call.header.tgid = tgid.parse().unwrap();
+    call.header.ktime_ns = now.0;
+    call.side = http::side::CLIENT;
+    call.end = http::end::RETURNED;
+    call.status = status.parse().unwrap();
+    (call.local, call.local_port) = address(local);
+    (call.remote, call.remote_port) = address(remote);
+    call
+}
