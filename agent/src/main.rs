@@ -46,7 +46,7 @@ enum Command {
     /// What will work on this machine, and why not the rest; needs no agent
     Doctor(DoctorArgs),
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
 }
 
 fn main() -> ExitCode {

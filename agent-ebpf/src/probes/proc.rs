@@ -7,6 +7,7 @@ use agent_common::{
     limits::FILENAME_BYTES,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_log_ebpf::debug;
 
 use crate::{emit, gate, maps::offset, read};
 
@@ -24,9 +25,10 @@ fn proc_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[btf_tracepoint(function = "sched_process_exit")]
-fn proc_exit(_: BtfTracePointContext) -> i32 {
+fn proc_exit(ctx: BtfTracePointContext) -> i32 {
     let task = gate::current();
     if task.tgid == task.tid {
+        debug!(&ctx, "the first thread of process {} ends", task.tgid);
         emit::event(task, |header| Exit { header });
     }
     0

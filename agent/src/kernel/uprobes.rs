@@ -27,7 +27,7 @@ impl Drop for AttachedFile {
         let links = std::mem::take(&mut self.links);
         if !links.is_empty() {
             // If no thread can be made the links are dropped right here, which is only slower.
-            let _ = thread::Builder::new().name("detach".to_owned()).spawn(move || drop(links));
+            drop(thread::Builder::new().name("detach".to_owned()).spawn(move || drop(links)));
         }
     }
 }

@@ -166,7 +166,7 @@ fn findings() -> Vec<Finding> {
         severity: Severity::Warning,
         kind: FindingKind::ConnectRefused,
         target: None,
-        about: String::new(),
+        about: "192.0.2.7:5432".to_owned(),
         summary: "4 connects to 192.0.2.7:5432 were refused: nothing listens there".to_owned(),
         evidence: vec![("port", Evidence::Count(5432)), ("refused_ratio", Evidence::Ratio(1.0))],
         count: 4,
