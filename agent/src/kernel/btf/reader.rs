@@ -143,11 +143,10 @@ impl<'a> Btf<'a> {
                 let bits = if found.flag { place & 0x00ff_ffff } else { place };
                 let at = base.checked_add(bits)?;
                 let own = self.name(own)?;
-                if own == name {
-                    return Some((at, inner));
-                }
                 if own.is_empty() {
                     open.push((inner, at));
+                } else if own == name {
+                    return Some((at, inner));
                 }
             }
         }
