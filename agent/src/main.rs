@@ -110,6 +110,9 @@ fn log_to_stderr(settings: &Settings) {
     if let Err(error) = started {
         complain(&error);
     }
+    if let Err(error) = tracing_log::LogTracer::init() {
+        complain(&error);
+    }
 }
 
 fn examine(args: &DoctorArgs) -> Result<ExitCode, Failure> {
