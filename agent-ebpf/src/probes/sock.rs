@@ -31,6 +31,7 @@ const TCP_LISTEN: i32 = 10;
 const TCP_NEW_SYN_RECV: i32 = 12;
 
 const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn sock_state(ctx: BtfTracePointContext) -> i32 {
@@ -104,10 +105,9 @@ fn connect_failed(sk: *mut c_void) {
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
-    if let Some(row) = row(sk, state) {
-        emit::event(gate::current(), |header| ConnectFailed { header, row });
-        state.flags |= flag::CLOSED;
-    }
+    let row = row(sk, state);
+    emit::event(gate::current(), |header| ConnectFailed { header, row });
+    state.flags |= flag::CLOSED;
 }
 
 /// sk_err is handed to the application, and cleared by that, before the socket is destroyed.
@@ -143,24 +143,37 @@ fn sock_reader(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
     let tcp = tcp_sock(sk);
-    if tcp.is_null() {
-        return;
-    }
+    let tcp_state: u8 = read::field(sk, offset!(KERNEL_LAYOUT.sock_state));
     let mut state = State::zeroed();
-    let figures = figures(sk, tcp);
     state.tgid = tgid;
     state.owner = owner;
-    state.flags = flag::SEEDED;
-    if i32::from(figures.tcp_state) == TCP_LISTEN {
-        state.role = role::LISTENER;
+    match i32::from(tcp_state) {
+        // Go listens by MPTCP: such a socket is no TCP socket, but those it accepts mostly are.
+        TCP_LISTEN if !tcp.is_null() || is_mptcp(sk) => state.role = role::LISTENER,
+        TCP_SYN_SENT if !tcp.is_null() => state.role = role::CLIENT,
+        TCP_CLOSE | TCP_SYN_RECV | TCP_NEW_SYN_RECV => return,
+        _ if tcp.is_null() => return,
+        _ => {
+            let figures = figures(sk, tcp);
+            state.flags = flag::SEEDED;
+            state.base_sent_bytes = figures.sent_bytes;
+            state.base_received_bytes = figures.received_bytes;
+        }
     }
-    state.base_sent_bytes = figures.sent_bytes;
-    state.base_received_bytes = figures.received_bytes;
     address(sk, &mut state);
     place(sk, &mut state);
     if SOCKS.get_or_insert(sk, &mut state).is_null() {
         emit::add(counter::SOCK_NO_STORAGE);
     }
+}
+
+#[inline(always)]
+fn is_mptcp(sk: *mut c_void) -> bool {
+    // include/uapi/linux/in.h
+    const IPPROTO_MPTCP: u16 = 262;
+    let family: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_family));
+    let protocol: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_protocol));
+    (family == AF_INET || family == AF_INET6) && protocol == IPPROTO_MPTCP
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
@@ -175,10 +188,9 @@ fn sock_closed(ctx: BtfTracePointContext) -> i32 {
     if !is_connection(state) {
         return 0;
     }
-    if let Some(row) = row(sk, state) {
-        emit::event(gate::current(), |header| Closed { header, row });
-        state.flags |= flag::CLOSED;
-    }
+    let row = row(sk, state);
+    emit::event(gate::current(), |header| Closed { header, row });
+    state.flags |= flag::CLOSED;
     0
 }
 
@@ -215,9 +227,7 @@ extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
     }
     // SAFETY: not null, and the iterator holds the socket.
     let state = unsafe { &*value };
-    let Some(row) = row(sk, state) else {
-        return 0;
-    };
+    let row = row(sk, state);
     let tcp_state = i32::from(row.figures.tcp_state);
     let listens = state.role == role::LISTENER && tcp_state == TCP_LISTEN;
     let handshakes = tcp_state == TCP_SYN_RECV || tcp_state == TCP_NEW_SYN_RECV;
@@ -229,14 +239,17 @@ extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
 }
 
 #[inline(always)]
-fn row(sk: *mut c_void, state: &State) -> Option<Row> {
+fn row(sk: *mut c_void, state: &State) -> Row {
     let tcp = tcp_sock(sk);
-    if tcp.is_null() {
-        return None;
-    }
     // SAFETY: the verifier proves `sk` to be a socket.
     let cookie = unsafe { bpf_get_socket_cookie(sk) };
-    Some(Row { cookie, state: *state, figures: figures(sk, tcp) })
+    let figures = if tcp.is_null() {
+        // A listener by MPTCP: all there is to say is that it listens.
+        Figures { tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)), ..Figures::zeroed() }
+    } else {
+        figures(sk, tcp)
+    };
+    Row { cookie, state: *state, figures }
 }
 
 /// Null when `sk` is no TCP socket.

@@ -155,10 +155,11 @@ impl Connection {
         self.ends().all(|end| end.closed)
     }
 
-    /// The end with the surest role, and that role; it decides for both.
+    /// The end with the surest role, and that role; it decides for both. That somebody listens is surer
+    /// than that nobody does.
     #[must_use]
     pub(super) fn surest(&self) -> Option<&End> {
-        self.ends().max_by_key(|end| end.confidence)
+        self.ends().max_by_key(|end| (end.confidence, end.role == Role::Server))
     }
 
     /// The socket of the client or of the server, where it is seen.

@@ -54,10 +54,12 @@ pub(super) fn decide(state: &sock::State, listeners: &Listeners) -> (Role, Confi
     if listeners.owner(state.netns, state.local_port).is_some() {
         return (Role::Server, Confidence::Listener);
     }
-    if listeners.any(state.netns) {
+    let (local, remote) = (state.local_port, state.remote_port);
+    // A port that nobody listens on says something only where connect() takes its ports from: a
+    // listener may be gone, or of a kind that is not seen.
+    if listeners.any(state.netns) && EPHEMERAL.contains(&local) {
         return (Role::Client, Confidence::Listener);
     }
-    let (local, remote) = (state.local_port, state.remote_port);
     match (EPHEMERAL.contains(&local), EPHEMERAL.contains(&remote)) {
         (true, false) if remote < *EPHEMERAL.start() => (Role::Client, Confidence::Port),
         (false, true) if local < *EPHEMERAL.start() => (Role::Server, Confidence::Port),
@@ -84,6 +86,7 @@ mod tests {
     fn a_listener_makes_a_server_and_others_make_a_client() {
         check(sock::role::UNKNOWN, 50000, 80, &[50000], "Server Listener");
         check(sock::role::UNKNOWN, 40000, 50000, &[22], "Client Listener");
+        check(sock::role::UNKNOWN, 8080, 50000, &[22], "Server Port");
     }
 
     #[test]

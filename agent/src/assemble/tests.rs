@@ -92,10 +92,7 @@ fn connections_older_than_the_agent_go_by_their_listener() {
         "0 listen 2 b:80; 0 old 2 b:80 x:5000 7/9",
         "10.9.0.120 -> p2:80 opened 0 active 1 bytes 9/7 listener",
     );
-    check(
-        "0 listen 2 b:80; 0 old 2 b:4000 x:5000 7/9",
-        "p2 -> 10.9.0.120:5000 opened 0 active 1 bytes 7/9 listener",
-    );
+    check("0 old 2 b:40000 x:5000 7/9", "p2 -> 10.9.0.120:5000 opened 0 active 1 bytes 7/9 listener");
     check(
         "0 listen 2 b:80; 0 old 2 b:80 a:5000 7/9; 0 old 1 a:5000 b:80 9/7",
         "p1 -> p2:80 opened 0 active 1 bytes 9/7 listener",
