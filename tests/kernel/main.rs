@@ -3,5 +3,6 @@
 mod golang;
 mod netns;
 mod residue;
+mod sock;
 mod truth;
 mod verifier;

@@ -5,6 +5,8 @@
 
 pub mod collector;
 pub mod netns;
+pub mod observer;
+pub mod own_maps;
 pub mod paths;
 mod patience;
 mod require;
@@ -15,6 +17,7 @@ mod target;
 
 pub use collector::Collector;
 pub use netns::NetNs;
+pub use observer::{Assembled, Observer};
 pub use patience::{PATIENCE, eventually};
 pub use require::{has_admin, has_bpf, skip};
 pub use snmp::Snmp;

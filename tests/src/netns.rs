@@ -3,11 +3,16 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     net::Ipv4Addr,
+    os::fd::AsFd as _,
     path::PathBuf,
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
 };
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The addresses of [`two_namespaces`].
 pub const ADDRESS_A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -78,6 +83,19 @@ impl NetNs {
         let mut command = self.command(program);
         command.args(args);
         run(command)
+    }
+
+    /// Runs `work` on a thread of its own that is inside: interfaces that it names are those of here.
+    #[track_caller]
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(self.path()).expect("the namespace is there until it is dropped");
+        let inside = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("who made it may enter it");
+            work()
+        };
+        thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Joins two namespaces, on a /24.

@@ -67,7 +67,7 @@ fn is_ours(name: &str, names: &[&str]) -> bool {
     !name.is_empty() && names.iter().any(|it| cut(it) == name)
 }
 
-fn cut(name: &str) -> &str {
+pub(crate) fn cut(name: &str) -> &str {
     let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|it| name.is_char_boundary(*it));
     &name[..end.unwrap_or(0)]
 }

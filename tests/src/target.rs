@@ -54,6 +54,15 @@ impl Target {
         target
     }
 
+    /// A process that becomes the program only when it is told a line, and keeps its pid: whoever wants
+    /// to see the first thing that the program does can prepare for it.
+    #[track_caller]
+    pub fn held<A: AsRef<OsStr>>(exe: impl AsRef<OsStr>, args: impl IntoIterator<Item = A>) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo ready; read -r go; exec \"$@\"", "held"]).arg(exe).args(args);
+        Self::start(command)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -137,6 +146,14 @@ mod tests {
         assert_eq!(target.ask("true"), serde_json::json!([true]));
         let status = target.terminate();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
+    }
+
+    #[test]
+    fn a_held_target_waits_and_keeps_its_pid() {
+        let mut target = Target::held("sh", ["-c", "echo $$"]);
+        let pid = target.pid();
+        target.tell("go");
+        assert_eq!(target.line(), pid.to_string());
     }
 
     #[test]

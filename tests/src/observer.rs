@@ -1,0 +1,182 @@
+//! The kernel half at work, with all that it has reported so far.
+//!
+//! It sees the whole machine: a test picks what belongs to its own processes.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use agent::{
+    assemble::{edge::Edge, state::State},
+    clock::{self, Clock},
+    kernel::{AttachedFile, Kernel, Options},
+    targets::{
+        golang::SelfCheckError,
+        plan::{Plan, PlanError, Planner},
+        proc,
+        process::Tgid,
+    },
+    vitals::Vitals,
+};
+use agent_common::{
+    event::{
+        Event, decode,
+        http::Call,
+        sock::{Closed, Row},
+    },
+    layout::{GoProcess, point},
+    limits,
+};
+
+use crate::eventually;
+
+pub struct Observer {
+    pub kernel: Kernel,
+    pub events: Vec<Event>,
+}
+
+impl Observer {
+    #[track_caller]
+    pub fn load() -> Self {
+        Self::with_ring(limits::RING_BYTES)
+    }
+
+    #[track_caller]
+    pub fn with_ring(ring_bytes: u32) -> Self {
+        let (kernel, refused) = Kernel::load(Options { ring_bytes, log: false })
+            .unwrap_or_else(|error| panic!("{error}: {error:?}"));
+        assert!(refused.is_empty(), "{refused:?}");
+        Self { kernel, events: Vec::new() }
+    }
+
+    /// Takes what is in the ring; returns how many records that were.
+    #[track_caller]
+    pub fn drain(&mut self) -> usize {
+        let events = &mut self.events;
+        self.kernel.drain(|bytes| {
+            events.push(decode(bytes).unwrap_or_else(|error| panic!("{error:?} in {bytes:?}")));
+        })
+    }
+
+    /// Drains until `pick` has found `n`; there must not be more.
+    #[track_caller]
+    pub fn wait_for<T>(&mut self, n: usize, what: &str, pick: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        eventually(&format!("{n} {what}"), || {
+            self.drain();
+            found.extend(self.events[looked_at..].iter().filter_map(&pick));
+            looked_at = self.events.len();
+            (n <= found.len()).then_some(())
+        });
+        assert_eq!(found.len(), n, "{what}");
+        found
+    }
+
+    /// The ends of `n` sockets that talked to a server on `port` or were its own.
+    #[track_caller]
+    pub fn closed(&mut self, n: usize, port: u16) -> Vec<Closed> {
+        self.wait_for(n, "ends of sockets", |event| match event {
+            Event::Closed(it) if [it.row.state.local_port, it.row.state.remote_port].contains(&port) => {
+                Some(*it)
+            }
+            _ => None,
+        })
+    }
+
+    /// `n` requests that these processes made or served.
+    #[track_caller]
+    pub fn calls(&mut self, n: usize, tgids: &[u32]) -> Vec<Call> {
+        self.wait_for(n, "requests", |event| match event {
+            Event::Call(it) if tgids.contains(&it.header.tgid) => Some(*it),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub fn rows(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.kernel.dump(|row| rows.push(row)).unwrap_or_else(|error| panic!("{error:?}"));
+        rows
+    }
+
+    pub fn counter(&self, slot: u32) -> u64 {
+        self.kernel.counters()[slot as usize]
+    }
+
+    /// Attaches the probes to the file of a running Go program, all of them.
+    #[track_caller]
+    pub fn attach(&mut self, pid: u32) -> (AttachedFile, Plan) {
+        let mut planner = Planner::default();
+        // A process that was just executed has no goroutines yet.
+        let plan = eventually("a plan", || match planner.plan(Tgid(pid)) {
+            Err(PlanError::SelfCheck(SelfCheckError::NotStarted)) => None,
+            plan => Some(plan.unwrap_or_else(|error| panic!("{error}: {error:?}"))),
+        });
+        let file = self.kernel.attach_file(&plan.path, &plan.binary.points);
+        assert!(file.refused.is_empty(), "{:?}", file.refused);
+        assert_eq!(file.attached.len(), plan.binary.points.len());
+        (file, plan)
+    }
+
+    /// Opens the gate for a process.
+    #[track_caller]
+    pub fn watch(&mut self, pid: u32, process: GoProcess) {
+        self.kernel.watch(Tgid(pid), process).unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
+    /// How often a watched process has come by a point.
+    #[track_caller]
+    pub fn hits(&self, pid: u32) -> [u64; point::COUNT] {
+        self.kernel.hits(Tgid(pid)).unwrap_or_else(|| panic!("{pid} is not watched"))
+    }
+}
+
+/// The state as the agent assembles it, when it knows only these processes.
+pub struct Assembled(State);
+
+impl Assembled {
+    #[track_caller]
+    pub fn new(pids: &[u32]) -> Self {
+        let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(60));
+        let clock = Clock::new();
+        for pid in pids {
+            let process = proc::read(Tgid(*pid), &clock).unwrap_or_else(|error| panic!("{error}"));
+            state.process(Arc::new(process));
+        }
+        Self(state)
+    }
+
+    /// Takes a dump of the sockets, and what was reported meanwhile, as far as `pids` own it.
+    #[track_caller]
+    pub fn take(&mut self, observer: &mut Observer, pids: &[u32]) {
+        let pids: BTreeSet<u32> = pids.iter().copied().collect();
+        let mut rows = observer.rows();
+        rows.retain(|row| pids.contains(&row.state.tgid));
+        observer.drain();
+        let events: Vec<Event> = observer
+            .events
+            .drain(..)
+            .filter(|event| !matches!(event, Event::Closed(it) if !pids.contains(&it.row.state.tgid)))
+            .filter(|event| !matches!(event, Event::ConnectFailed(it) if !pids.contains(&it.row.state.tgid)))
+            .collect();
+        let now = clock::now();
+        self.0.rows(&rows, now);
+        self.0.events(&events, now);
+    }
+
+    /// The edges to a server's port.
+    pub fn edges(&self, port: u16) -> Vec<Arc<Edge>> {
+        let mut edges = self.0.edges();
+        edges.retain(|edge| edge.server_port == port);
+        edges
+    }
+}
+
+/// An address as the kernel half writes it.
+pub fn address(ip: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::from(ip).to_canonical(), port)
+}
