@@ -1,6 +1,7 @@
 //! On a real kernel with real processes: one file for each thing that is looked at.
 
 mod golang;
+mod http;
 mod netns;
 mod residue;
 mod sock;
