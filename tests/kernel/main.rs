@@ -1,5 +1,6 @@
 //! On a real kernel with real processes: one file for each thing that is looked at.
 
+mod bytes;
 mod connect;
 mod golang;
 mod http;
