@@ -6,6 +6,7 @@ mod golang;
 mod http;
 mod netns;
 mod residue;
+mod ring;
 mod sock;
 mod truth;
 mod verifier;
