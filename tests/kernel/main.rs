@@ -5,6 +5,7 @@ mod connect;
 mod golang;
 mod http;
 mod netns;
+mod packet;
 mod residue;
 mod ring;
 mod sock;
