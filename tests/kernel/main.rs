@@ -1,6 +1,7 @@
 //! On a real kernel with real processes: one file for each thing that is looked at.
 
 mod bytes;
+mod capabilities;
 mod connect;
 mod golang;
 mod http;
