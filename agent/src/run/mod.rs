@@ -76,7 +76,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     };
     let owner = Owner::new(Arc::clone(&settings), Arc::clone(&vitals), outlets)?;
 
-    let planner = planner::start(planner_inbox, to_kernel.clone(), to_owner.clone(), Arc::clone(&vitals))?;
+    planner::start(planner_inbox, to_kernel.clone(), to_owner.clone(), &vitals, stopped.clone())?;
     let kernel = KernelThread::start(kernel, kernel_inbox, to_owner.clone(), &settings, &vitals)?;
     let owner = owner.start(owner_inbox)?;
     let query = tokio::spawn(serve(server, new_snapshot, Arc::clone(&vitals), stopped));
@@ -91,8 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     join("kernel", kernel).await;
     send(&to_owner, ToOwner::Stop);
     join("owner", owner).await;
-    drop((to_owner, to_kernel));
-    join("planner", planner).await;
+    // The planner is not waited for: nobody needs the binary that it may be reading.
     stop.send_replace(true);
     exporters.finish().await;
     if let Ok(Err(error)) = query.await {

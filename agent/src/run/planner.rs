@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use super::{
     RunError,
     message::{ToKernel, ToOwner, ToPlanner},
@@ -31,13 +33,16 @@ pub(super) fn start(
     inbox: mpsc::Receiver<ToPlanner>,
     kernel: mpsc::SyncSender<ToKernel>,
     owner: mpsc::SyncSender<ToOwner>,
-    vitals: Arc<Vitals>,
-) -> Result<thread::JoinHandle<()>, RunError> {
+    vitals: &Arc<Vitals>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), RunError> {
     let name = "planner";
+    let vitals = Arc::clone(vitals);
     let mut work = Work { planner: Planner::default(), later: VecDeque::new(), kernel, owner, vitals };
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || work.run(&inbox))
+        .spawn(move || work.run(&inbox, &stopped))
+        .map(drop)
         .map_err(|source| RunError::Thread { name, source })
 }
 
@@ -51,9 +56,9 @@ struct Work {
 }
 
 impl Work {
-    /// Until nobody asks any more.
-    fn run(&mut self, inbox: &mpsc::Receiver<ToPlanner>) {
-        loop {
+    /// Until nobody asks any more, or the agent stops: then many may still be asked for.
+    fn run(&mut self, inbox: &mpsc::Receiver<ToPlanner>, stopped: &watch::Receiver<bool>) {
+        while !*stopped.borrow() {
             self.vitals.beat(Part::Targets);
             match inbox.recv_timeout(self.patience()) {
                 Ok(ToPlanner::Plan(tgid)) => self.plan(tgid, 0),
