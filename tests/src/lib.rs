@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod collector;
+mod daemon;
 pub mod netns;
 pub mod observer;
 pub mod own_maps;
@@ -16,6 +17,7 @@ pub mod snmp;
 mod target;
 
 pub use collector::Collector;
+pub use daemon::{Agent, Ended, Status, taskscope};
 pub use netns::NetNs;
 pub use observer::{Assembled, Observer};
 pub use patience::{PATIENCE, eventually};

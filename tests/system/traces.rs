@@ -1,0 +1,79 @@
+//! One request through several processes is one trace; what is wrong is found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tests::{Agent, eventually, require_bpf, shop::Shop};
+
+#[test]
+fn a_visit_is_one_trace_over_three_processes() {
+    require_bpf!();
+    let shop = Shop::open();
+    let agent = Agent::start(crate::watch_targets());
+    shop.load(50, 4).rest();
+    let (id, spans) = eventually("a whole trace of a visit", || {
+        let traces = agent.items(["traces", "--service", "shop-catalog"]);
+        let roots = |it: &&Value| it["root"]["service"] == "shop-load" && it["services"] == 3;
+        let id = traces.iter().find(roots)?["trace_id"].as_str()?.to_owned();
+        let spans = agent.items(["traces", &id])[0]["spans"].as_array()?.clone();
+        Some((id, spans))
+    });
+    println!("{id}: {} spans", spans.len());
+    for span in &spans {
+        println!("  {} {} {} < {}", span["service"], span["kind"], span["name"], span["parent_span_id"]);
+    }
+    // Parent and child, by service and kind.
+    let got: BTreeSet<_> = spans.iter().map(|it| (parent_of(it, &spans), label(it))).collect();
+    for (parent, child) in [
+        (None, "shop-load client GET /"),
+        (Some("shop-load client GET /"), "shop-web server GET /"),
+        (Some("shop-web server GET /"), "shop-web client GET /items"),
+        (Some("shop-web client GET /items"), "shop-catalog server GET /items"),
+    ] {
+        let wanted = (parent.map(str::to_owned), child.to_owned());
+        assert!(got.contains(&wanted), "no {wanted:?} in {got:#?}");
+    }
+    // The cart is asked by another goroutine than the handler's.
+    let cart = spans.iter().find(|it| it["name"].as_str().unwrap().starts_with("GET /cart/")).unwrap();
+    assert_eq!(parent_of(cart, &spans).as_deref(), Some("shop-web server GET /"));
+    let ids: BTreeSet<_> = spans.iter().map(|it| it["span_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), spans.len(), "no id twice");
+}
+
+#[test]
+fn refused_connects_and_failed_checkouts_are_found() {
+    require_bpf!();
+    let shop = Shop::open();
+    let agent = Agent::start(crate::watch_targets());
+    let pages = shop.load(50, 6);
+    // Every page asks for the cart, so all of them answer 502 from now on.
+    let web = shop.web.pid();
+    shop.cart.signal(rustix::process::Signal::KILL);
+    pages.rest();
+    let findings = eventually("both findings", || {
+        let findings: BTreeMap<String, Value> = agent
+            .items(["findings"])
+            .into_iter()
+            .filter(|it| it["target"]["pid"] == web)
+            .map(|it| (it["kind"].as_str().unwrap().to_owned(), it))
+            .collect();
+        ["connect_refused", "http_server_errors"]
+            .iter()
+            .all(|it| findings.contains_key(*it))
+            .then_some(findings)
+    });
+    for finding in findings.values() {
+        println!("{} {}: {} x{}", finding["severity"], finding["kind"], finding["summary"], finding["count"]);
+        assert_ne!(finding["count"], 0);
+        assert!(finding["next"].as_str().unwrap().starts_with("taskscope "), "{finding}");
+    }
+}
+
+fn label(span: &Value) -> String {
+    ["service", "kind", "name"].map(|it| span[it].as_str().unwrap()).join(" ")
+}
+
+fn parent_of(span: &Value, spans: &[Value]) -> Option<String> {
+    let id = span["parent_span_id"].as_str()?;
+    Some(spans.iter().find(|it| it["span_id"] == id).map_or_else(|| format!("lost {id}"), label))
+}
