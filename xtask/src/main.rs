@@ -9,6 +9,7 @@ mod check;
 mod ci;
 mod clock;
 mod compiler;
+mod demo;
 mod fixtures;
 mod fuzz;
 mod host;
@@ -30,6 +31,7 @@ enum Task {
     Setup(setup::Options),
     Bpf(bpf::Options),
     Build(build::Options),
+    Demo(demo::Options),
     Check(check::Options),
     Lint(lint::Options),
     Clippy(lint::ClippyOptions),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Setup(options) => setup::run(&options).map(done),
         Task::Bpf(options) => bpf::run(&options).map(done),
         Task::Build(options) => build::run(&options).map(done),
+        Task::Demo(options) => demo::run(&options).map(done),
         Task::Check(options) => check::run(&options).map(done),
         Task::Lint(options) => lint::run(&options).map(done),
         Task::Clippy(options) => lint::clippy(&options).map(done),

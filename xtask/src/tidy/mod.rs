@@ -5,6 +5,7 @@
 mod clock;
 mod counters;
 mod documents;
+mod explained;
 mod flow;
 mod manifests;
 mod places;
@@ -65,6 +66,7 @@ fn rules(tree: &Tree) -> Vec<Complaint> {
         clock::check,
         places::check,
         counters::check,
+        explained::check,
     ]
     .iter()
     .flat_map(|rule| rule(tree))
