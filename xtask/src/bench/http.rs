@@ -5,7 +5,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{Measures, Programs, Scenario, process::Process};
+use super::{
+    Programs,
+    figure::Figure,
+    pairs::{Measures, Pairs, Scenario},
+    process::Process,
+};
 use crate::sh;
 
 const REQUESTS: u64 = 40_000;
@@ -16,14 +21,12 @@ pub(super) struct Http {
 }
 
 impl Scenario for Http {
-    fn name(&self) -> &'static str {
-        "http"
+    fn unit(&self) -> &'static str {
+        "request"
     }
 
     fn prepare(&mut self, programs: &Programs) -> anyhow::Result<()> {
-        let mut command = Command::new(programs.targets.join("http"));
-        command.args(["server", "-listen", "127.0.0.1:0", "-work", "4"]);
-        self.server = Some(Process::listening(&mut command)?);
+        self.server = Some(server(programs)?);
         Ok(())
     }
 
@@ -45,8 +48,18 @@ impl Scenario for Http {
         let sum: Value = serde_json::from_str(&answer).context("the client's sum")?;
         ensure!(sum["requests"] == REQUESTS && sum["errors"] == 0, "the client saw {answer}");
         Ok(Measures {
-            target_cpu_us_per_request: spent as f64 / 1e3 / REQUESTS as f64,
-            throughput: sum["per_second"].as_f64().context("the client's rate")?,
+            target_cpu_us_per_unit: spent as f64 / 1e3 / REQUESTS as f64,
+            units_per_second: sum["per_second"].as_f64().context("the client's rate")?,
         })
     }
+
+    fn figures(&self, pairs: &Pairs) -> Vec<Figure> {
+        vec![pairs.added_cpu("CPU added per request", 3.0)]
+    }
+}
+
+/// Four rounds of the handler's work are about 20 us.
+pub(super) fn server(programs: &Programs) -> anyhow::Result<(Process, String)> {
+    let mut command = Command::new(programs.targets.join("http"));
+    Process::listening(command.args(["server", "-listen", "127.0.0.1:0", "-work", "4"]))
 }

@@ -1,13 +1,17 @@
-//! `cargo xtask bench`: what the agent costs the programs it watches.
-//!
-//! The same load is put on the same process without and with the agent, in turns, so that what the
-//! machine does meanwhile hits both alike. What counts is the target's own CPU time per request:
-//! probes run on the target's time.
+//! `cargo xtask bench`: what the agent costs the programs it watches, and what it takes itself.
 
 mod agent;
+mod bulk;
+mod figure;
 mod http;
+mod netns;
+mod own;
+mod pairs;
 mod process;
+mod query;
 mod report;
+mod sink;
+mod start;
 mod stats;
 mod tcp;
 
@@ -20,47 +24,44 @@ use crate::{
     build::{self, Profile},
     fixtures, host, setup, sh,
 };
-use agent::Agent;
-use report::Row;
+use figure::Figure;
+use pairs::Pairs;
 
 /// Measures what the agent costs: CPU time per request and throughput of watched programs, without
-/// and with it.
+/// and with it; its own CPU time and memory; how long it takes to start, to attach and to answer.
 ///
-/// Builds a release of the agent first. A scenario then runs 11 rounds without and 11 with the
-/// agent, in turns, about two minutes together. Leave the machine alone meanwhile: the spread in
-/// the table says whether you did. Needs root. The table is printed, and left beside its numbers
-/// in target/bench/NAME.json.
+/// Builds a release of the agent first. A scenario then runs 11 rounds, those of watched programs
+/// without and with the agent in turns; all of them together take about ten minutes. Leave
+/// the machine alone meanwhile: the spread in the table says whether you did. Needs root. The tables
+/// are printed, and left beside their numbers in target/bench/NAME.json.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench http --rounds 21")]
 pub(crate) struct Options {
-    /// Which scenarios (http, tcp-connect); without one, all of them.
+    /// Which scenarios (http, tcp-connect, tcp-bulk, agent, start, query); without one, all of them.
     names: Vec<String>,
 
-    /// Pairs of rounds of each scenario.
+    /// Rounds, or pairs of rounds, of each scenario.
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
 }
 
-/// A load on a program.
-trait Scenario {
-    fn name(&self) -> &'static str;
+type Run = fn(&Programs, u32) -> anyhow::Result<Outcome>;
 
-    /// Starts what is watched, and says which process pays.
-    fn prepare(&mut self, programs: &Programs) -> anyhow::Result<()>;
+const SCENARIOS: &[(&str, Run)] = &[
+    ("http", |programs, n| pairs::run(&mut http::Http::default(), programs, n)),
+    ("tcp-connect", |programs, n| pairs::run(&mut tcp::Connect::default(), programs, n)),
+    ("tcp-bulk", |programs, n| pairs::run(&mut bulk::Bulk::default(), programs, n)),
+    ("agent", own::run),
+    ("start", start::run),
+    ("query", query::run),
+];
 
-    /// The process in which the agent must have placed probes before a round counts, if there is one.
-    fn probed(&self) -> Option<u32>;
-
-    /// Some seconds of load.
-    fn round(&mut self, programs: &Programs) -> anyhow::Result<Measures>;
-}
-
-/// What one round showed.
-#[derive(Clone, Copy, Debug)]
-struct Measures {
-    target_cpu_us_per_request: f64,
-    /// Requests per second.
-    throughput: f64,
+/// What a scenario showed.
+struct Outcome {
+    /// Of a scenario that runs without and with the agent.
+    pairs: Option<Pairs>,
+    /// What has a limit.
+    figures: Vec<Figure>,
 }
 
 struct Programs {
@@ -77,52 +78,33 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let programs = programs()?;
     let folder = sh::root().join("target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut rows = Vec::new();
-    for mut scenario in chosen {
-        sh::note(&format!("{}: {} pairs of rounds", scenario.name(), options.rounds));
-        scenario.prepare(&programs)?;
-        let row = measure(scenario.as_mut(), &programs, options.rounds)
-            .with_context(|| format!("the scenario {}", scenario.name()))?;
-        let path = folder.join(format!("{}.json", row.name));
-        fs::write(&path, row.to_json()).with_context(|| format!("cannot write {}", path.display()))?;
-        rows.push(row);
+    let mut outcomes = Vec::new();
+    for (name, run) in chosen {
+        sh::note(&format!("{name}: {} rounds", options.rounds));
+        let outcome = run(&programs, options.rounds).with_context(|| format!("the scenario {name}"))?;
+        let path = folder.join(format!("{name}.json"));
+        fs::write(&path, report::json(name, &outcome))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        outcomes.push((name, outcome));
     }
-    print!("{}", report::table(&rows));
+    print!("{}", report::tables(&outcomes));
     Ok(())
 }
 
-fn choose(names: &[String]) -> anyhow::Result<Vec<Box<dyn Scenario>>> {
-    let all: Vec<Box<dyn Scenario>> = vec![Box::<http::Http>::default(), Box::<tcp::Connect>::default()];
-    let known: Vec<_> = all.iter().map(|it| it.name()).collect();
+fn choose(names: &[String]) -> anyhow::Result<Vec<(&'static str, Run)>> {
+    let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
     for name in names {
         ensure!(known.contains(&name.as_str()), "no scenario `{name}`, only: {}", known.join(", "));
     }
-    Ok(all.into_iter().filter(|it| names.is_empty() || names.iter().any(|name| name == it.name())).collect())
+    let is_chosen = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
+    Ok(SCENARIOS.iter().copied().filter(|(name, _)| is_chosen(name)).collect())
 }
 
 fn programs() -> anyhow::Result<Programs> {
     setup::ensure(&[setup::Group::Build, setup::Group::Test])?;
     let taskscope = build::taskscope(Profile::Release)?;
     let targets = fixtures::targets()?;
-    sh::run(host::host_cargo("build")?.args(["--release", "--package=tests", "--bin=target-conn"]))?;
+    let bins = ["--bin=target-conn", "--bin=target-ask"];
+    sh::run(host::host_cargo("build")?.args(["--release", "--package=tests"]).args(bins))?;
     Ok(Programs { taskscope, targets, cargo: sh::target_dir().join("release") })
-}
-
-/// Which comes first changes from pair to pair, so that what grows with time favours neither.
-fn measure(scenario: &mut dyn Scenario, programs: &Programs, n_pairs: u32) -> anyhow::Result<Row> {
-    // Caches, connections and the target's own heap come to rest.
-    scenario.round(programs)?;
-    let (mut off, mut on) = (Vec::new(), Vec::new());
-    for pair in 0..n_pairs {
-        for is_on in [pair % 2 == 1, pair % 2 == 0] {
-            if is_on {
-                let agent = Agent::start(&programs.taskscope, scenario.probed())?;
-                on.push(scenario.round(programs)?);
-                agent.stop()?;
-            } else {
-                off.push(scenario.round(programs)?);
-            }
-        }
-    }
-    Ok(Row { name: scenario.name(), off, on })
 }

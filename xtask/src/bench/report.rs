@@ -1,104 +1,118 @@
 //! What the rounds showed, for people and for programs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    Measures,
+    Outcome,
+    figure::Figure,
+    pairs::Pairs,
     stats::{self, Summary},
 };
 
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) off: Vec<Measures>,
-    pub(super) on: Vec<Measures>,
+pub(super) fn json(scenario: &str, outcome: &Outcome) -> String {
+    let figures: Vec<_> = outcome.figures.iter().map(Figure::json).collect();
+    let pairs = outcome.pairs.as_ref().map(pairs_json);
+    format!("{:#}\n", json!({"scenario": scenario, "pairs": pairs, "figures": figures}))
 }
 
-impl Row {
-    fn cpu(&self) -> [Vec<f64>; 2] {
-        [&self.off, &self.on].map(|it| it.iter().map(|it| it.target_cpu_us_per_request).collect())
-    }
-
-    fn throughput(&self) -> [Vec<f64>; 2] {
-        [&self.off, &self.on].map(|it| it.iter().map(|it| it.throughput).collect())
-    }
-
-    pub(super) fn to_json(&self) -> String {
-        let ([cpu_off, cpu_on], [rate_off, rate_on]) = (self.cpu(), self.throughput());
-        let summary = |it: Summary| json!({"median": it.median, "spread": it.spread});
-        let value = json!({
-            "scenario": self.name,
-            "target_cpu_us_per_request": {
-                "off": cpu_off,
-                "on": cpu_on,
-                "ratio": summary(stats::paired_ratio(&cpu_on, &cpu_off)),
-                "added": summary(stats::paired_difference(&cpu_on, &cpu_off)),
-            },
-            "requests_per_second": {
-                "off": rate_off,
-                "on": rate_on,
-                "ratio": summary(stats::paired_ratio(&rate_on, &rate_off)),
-            },
-        });
-        format!("{value:#}\n")
-    }
+fn pairs_json(pairs: &Pairs) -> Value {
+    let ([cpu_off, cpu_on], [rate_off, rate_on]) = (pairs.cpu(), pairs.rate());
+    let summary = |it: &[f64]| {
+        let Summary { median, spread } = Summary::of(it);
+        json!({"median": median, "spread": spread})
+    };
+    json!({
+        "unit": pairs.unit,
+        "target_cpu_us_per_unit": {
+            "off": cpu_off,
+            "on": cpu_on,
+            "ratio": summary(&stats::ratios(&cpu_on, &cpu_off)),
+            "added": summary(&stats::differences(&cpu_on, &cpu_off)),
+        },
+        "units_per_second": {
+            "off": rate_off,
+            "on": rate_on,
+            "ratio": summary(&stats::ratios(&rate_on, &rate_off)),
+        },
+    })
 }
 
 /// In the form of docs/performance.md.
-pub(super) fn table(rows: &[Row]) -> String {
-    let mut out = String::from(
-        "| scenario | rounds | CPU off, us/request | CPU on | added, us | ratio | rate off, /s | rate on | ratio |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
-    );
-    for row in rows {
-        let ([cpu_off, cpu_on], [rate_off, rate_on]) = (row.cpu(), row.throughput());
-        let cells = [
-            row.name.to_owned(),
-            row.off.len().to_string(),
-            cell(Summary::of(&cpu_off), 1),
-            cell(Summary::of(&cpu_on), 1),
-            cell(stats::paired_difference(&cpu_on, &cpu_off), 1),
-            cell(stats::paired_ratio(&cpu_on, &cpu_off), 3),
-            cell(Summary::of(&rate_off), 0),
-            cell(Summary::of(&rate_on), 0),
-            cell(stats::paired_ratio(&rate_on, &rate_off), 3),
-        ];
-        out.push_str(&format!("| {} |\n", cells.join(" | ")));
+pub(super) fn tables(outcomes: &[(&str, Outcome)]) -> String {
+    let mut pairs = String::new();
+    let mut figures = String::new();
+    for (name, outcome) in outcomes {
+        pairs.extend(outcome.pairs.iter().map(|it| row(name, it)));
+        figures.extend(outcome.figures.iter().map(|it| it.row(name)));
     }
-    out
+    if !pairs.is_empty() {
+        pairs.insert_str(
+            0,
+            "| scenario | unit | rounds | CPU off, us/unit | CPU on | added, us | ratio | rate off, units/s | rate on | ratio |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
+        );
+        pairs.push('\n');
+    }
+    let head = "| scenario | figure | rounds | median ± spread | must be | |\n|---|---|---|---|---|---|\n";
+    format!("{pairs}{head}{figures}")
 }
 
-fn cell(Summary { median, spread }: Summary, n_digits: usize) -> String {
+fn row(name: &str, pairs: &Pairs) -> String {
+    let ([cpu_off, cpu_on], [rate_off, rate_on]) = (pairs.cpu(), pairs.rate());
+    let cells = [
+        name.to_owned(),
+        pairs.unit.to_owned(),
+        pairs.off.len().to_string(),
+        cell(&cpu_off, 1),
+        cell(&cpu_on, 1),
+        cell(&stats::differences(&cpu_on, &cpu_off), 1),
+        cell(&stats::ratios(&cpu_on, &cpu_off), 3),
+        cell(&rate_off, 0),
+        cell(&rate_on, 0),
+        cell(&stats::ratios(&rate_on, &rate_off), 3),
+    ];
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn cell(values: &[f64], n_digits: usize) -> String {
+    let Summary { median, spread } = Summary::of(values);
     format!("{median:.n_digits$} ± {spread:.n_digits$}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::pairs::Measures;
 
-    fn row() -> Row {
-        let round = |cpu, rate| Measures { target_cpu_us_per_request: cpu, throughput: rate };
-        Row {
-            name: "http",
+    fn outcome() -> Outcome {
+        let round = |cpu, rate| Measures { target_cpu_us_per_unit: cpu, units_per_second: rate };
+        let pairs = Pairs {
+            unit: "request",
             off: vec![round(20.0, 1000.0), round(22.0, 900.0), round(20.0, 1000.0)],
             on: vec![round(22.0, 950.0), round(24.2, 855.0), round(22.0, 950.0)],
-        }
+        };
+        let figures = vec![pairs.added_cpu("CPU", 3.0), pairs.rate_ratio("rate", 0.96)];
+        Outcome { pairs: Some(pairs), figures }
     }
 
     #[test]
     fn a_row_has_medians_and_ratios() {
-        let table = table(&[row()]);
-        let last = table.lines().last().unwrap();
-        let want = "| http | 3 | 20.0 ± 0.0 | 22.0 ± 0.0 | 2.0 ± 0.0 | 1.100 ± 0.000 | 1000 ± 0 | 950 ± 0 | 0.950 ± 0.000 |";
-        assert_eq!(last, want);
-        let n_columns: Vec<_> = table.lines().map(|it| it.matches('|').count()).collect();
-        assert_eq!(n_columns, [10, 10, 10]);
+        let tables = tables(&[("http", outcome())]);
+        let lines: Vec<_> = tables.lines().collect();
+        let want = "| http | request | 3 | 20.0 ± 0.0 | 22.0 ± 0.0 | 2.0 ± 0.0 | 1.100 ± 0.000 | 1000 ± 0 | 950 ± 0 | 0.950 ± 0.000 |";
+        assert_eq!(lines[2], want);
+        assert_eq!(lines[6], "| http | CPU, us | 3 | 2.000 ± 0.000 | ≤ 3 | met |");
+        assert_eq!(lines[7], "| http | rate, of the rate | 3 | 0.950 ± 0.000 | ≥ 0.96 | **not met** |");
+        let n_columns: Vec<_> = tables.lines().map(|it| it.matches('|').count()).collect();
+        assert_eq!(n_columns, [11, 11, 11, 0, 7, 7, 7, 7]);
     }
 
     #[test]
     fn every_round_is_in_the_file() {
-        let value: serde_json::Value = serde_json::from_str(&row().to_json()).unwrap();
-        assert_eq!(value["target_cpu_us_per_request"]["on"], json!([22.0, 24.2, 22.0]));
-        assert_eq!(value["requests_per_second"]["off"][1], json!(900.0));
+        let value: Value = serde_json::from_str(&json("http", &outcome())).unwrap();
+        assert_eq!(value["pairs"]["target_cpu_us_per_unit"]["on"], json!([22.0, 24.2, 22.0]));
+        assert_eq!(value["pairs"]["units_per_second"]["off"][1], json!(900.0));
+        assert_eq!(value["figures"][0]["values"].as_array().map(Vec::len), Some(3));
         assert_eq!(value["scenario"], "http");
     }
 }

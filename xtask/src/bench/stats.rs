@@ -16,13 +16,21 @@ impl Summary {
     }
 }
 
-/// Of the ratios of neighbours: both rounds of a pair had the same weather.
-pub(super) fn paired_ratio(on: &[f64], off: &[f64]) -> Summary {
-    Summary::of(&on.iter().zip(off).map(|(on, off)| on / off).collect::<Vec<_>>())
+/// Of neighbours: both rounds of a pair had the same weather.
+pub(super) fn ratios(on: &[f64], off: &[f64]) -> Vec<f64> {
+    on.iter().zip(off).map(|(on, off)| on / off).collect()
 }
 
-pub(super) fn paired_difference(on: &[f64], off: &[f64]) -> Summary {
-    Summary::of(&on.iter().zip(off).map(|(on, off)| on - off).collect::<Vec<_>>())
+pub(super) fn differences(on: &[f64], off: &[f64]) -> Vec<f64> {
+    on.iter().zip(off).map(|(on, off)| on - off).collect()
+}
+
+/// At least `share` (0 to 1) of the numbers are at most this.
+pub(super) fn percentile(numbers: &[f64], share: f64) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() as f64 * share).ceil().max(1.0) as usize;
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
 fn median(numbers: &[f64]) -> f64 {
@@ -61,8 +69,17 @@ mod tests {
         // The machine slows down by half, the agent costs a tenth all the time.
         let off = [100.0, 150.0, 200.0];
         let on = [110.0, 165.0, 220.0];
-        let ratio = paired_ratio(&on, &off);
+        let ratio = Summary::of(&ratios(&on, &off));
         assert!((ratio.median - 1.1).abs() < 1e-9 && ratio.spread < 1e-9, "{ratio:?}");
-        assert_eq!(paired_difference(&on, &off), Summary { median: 15.0, spread: 5.0 });
+        assert_eq!(Summary::of(&differences(&on, &off)), Summary { median: 15.0, spread: 5.0 });
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_numbers() {
+        let numbers: Vec<_> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&numbers, 0.99), 198.0);
+        assert_eq!(percentile(&numbers, 1.0), 200.0);
+        assert_eq!(percentile(&[7.0], 0.99), 7.0);
+        assert!(percentile(&[], 0.5).is_nan());
     }
 }

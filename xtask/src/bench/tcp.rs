@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{Measures, Programs, Scenario};
+use super::{
+    Programs,
+    figure::Figure,
+    pairs::{Measures, Pairs, Scenario},
+};
 use crate::sh;
 
 const SECONDS: &str = "2";
@@ -24,8 +28,8 @@ pub(super) struct Connect {
 }
 
 impl Scenario for Connect {
-    fn name(&self) -> &'static str {
-        "tcp-connect"
+    fn unit(&self) -> &'static str {
+        "connection"
     }
 
     fn prepare(&mut self, _: &Programs) -> anyhow::Result<()> {
@@ -58,9 +62,18 @@ impl Scenario for Connect {
         let n_connections = number("connections")?;
         ensure!(n_connections > 0.0 && sum["failed"] == 0, "the client saw {sum}");
         Ok(Measures {
-            target_cpu_us_per_request: number("cpu_seconds")? * 1e6 / n_connections,
-            throughput: number("per_second")?,
+            target_cpu_us_per_unit: number("cpu_seconds")? * 1e6 / n_connections,
+            units_per_second: number("per_second")?,
         })
+    }
+
+    fn figures(&self, pairs: &Pairs) -> Vec<Figure> {
+        let [off, _] = pairs.rate();
+        vec![
+            pairs.rate_ratio("rate of short connections", 0.90),
+            pairs.added_cpu("CPU added per connection", 4.0),
+            Figure::of_interest("rate without the agent", "connections/s", off),
+        ]
     }
 }
 
