@@ -35,12 +35,19 @@ pub(super) fn fixed_32(out: &mut Vec<u8>, field: u64, value: u32) {
 /// What `write` writes, as a message.
 pub(super) fn message(out: &mut Vec<u8>, field: u64, write: impl FnOnce(&mut Vec<u8>)) {
     key(out, field, LENGTH_DELIMITED);
-    let start = out.len();
+    let place = out.len();
+    // Nearly all lengths fit into one byte, so that much is kept free for it.
+    out.push(0);
     write(out);
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, (out.len() - start) as u64);
+    let length = out.len() - place - 1;
+    if length < 0x80 {
+        out[place] = length as u8;
+        return;
+    }
     // Moving the message is cheaper than computing its length beforehand.
-    out.splice(start..start, length);
+    let mut bytes = Vec::with_capacity(5);
+    varint(&mut bytes, length as u64);
+    out.splice(place..=place, bytes);
 }
 
 pub(super) fn prost(out: &mut Vec<u8>, field: u64, value: &impl Message) {
