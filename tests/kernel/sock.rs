@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
-    process,
 };
 
 use agent::assemble::edge::{Confidence, Peer};
@@ -15,7 +14,8 @@ use agent_common::event::{
     sock::{Closed, State, flag, owner, role},
 };
 use tests::{
-    Assembled, Observer, Target, has_admin, netns::two_namespaces, observer, paths::built, require_bpf, skip,
+    Assembled, CGroup, Observer, Target, has_admin, netns::two_namespaces, observer, paths::built,
+    require_bpf, skip,
 };
 
 #[test]
@@ -109,6 +109,27 @@ fn what_is_older_than_the_agent_has_an_owner_after_the_first_dump() {
     println!("{} rows in the first dump", rows.len());
 }
 
+/// Its listener is older than the agent and has no entry that it could inherit.
+#[test]
+fn a_connection_made_before_the_seed_has_an_owner() {
+    require_bpf!();
+    let mut server = Target::spawn(built("target-conn"), [""; 0]);
+    let mut client = Target::spawn(built("target-conn"), [""; 0]);
+    let listening = server.ask("listen 127.0.0.1:0");
+    let at: SocketAddr = listening["local"].as_str().unwrap().parse().unwrap();
+    let mut observer = Observer::load();
+    client.ask(&format!("connect {at}"));
+    server.ask("accept 1");
+    observer.kernel.seed().unwrap();
+
+    let mut ends = observer.rows();
+    ends.retain(|row| [row.state.local_port, row.state.remote_port].contains(&at.port()));
+    let mut owners: Vec<_> = ends.iter().map(|row| (row.state.role, row.state.tgid)).collect();
+    owners.sort_unstable();
+    let want = [(role::CLIENT, client.pid()), (role::SERVER, server.pid()), (role::LISTENER, server.pid())];
+    assert_eq!(owners, want);
+}
+
 #[test]
 fn namespaces_and_cgroups_are_known_from_outside() {
     require_bpf!();
@@ -145,37 +166,4 @@ fn namespaces_and_cgroups_are_known_from_outside() {
     assert_eq!(place(role::CLIENT), (inode(a.path()), group_a.id(), client.pid()));
     assert_eq!(place(role::SERVER), (inode(b.path()), group_b.id(), server.pid()));
     drop((client, server));
-}
-
-/// Removed when dropped, after its processes.
-struct CGroup(PathBuf);
-
-impl CGroup {
-    fn new(name: &str) -> Option<Self> {
-        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .find(|it| fs::exists(format!("{it}/cgroup.controllers")).is_ok_and(|it| it))?;
-        let path = PathBuf::from(root).join(format!("taskscope-{}-{name}", process::id()));
-        fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-
-    fn add(&self, pid: u32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("it is our own group");
-    }
-
-    /// The inode number is the id.
-    fn id(&self) -> u64 {
-        fs::metadata(&self.0).expect("it is there until it is dropped").ino()
-    }
-}
-
-impl Drop for CGroup {
-    fn drop(&mut self) {
-        let removed = tests::eventually("an empty cgroup", || match fs::remove_dir(&self.0) {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => None,
-            done => Some(done),
-        });
-        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
-    }
 }

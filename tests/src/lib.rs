@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod assembled;
+mod cgroup;
 pub mod collector;
 mod daemon;
 pub mod netns;
@@ -16,10 +18,12 @@ pub mod shop;
 pub mod snmp;
 mod target;
 
+pub use assembled::Assembled;
+pub use cgroup::CGroup;
 pub use collector::Collector;
 pub use daemon::{Agent, Ended, Status, taskscope};
 pub use netns::NetNs;
-pub use observer::{Assembled, Observer};
+pub use observer::Observer;
 pub use patience::{PATIENCE, eventually};
 pub use require::{has_admin, has_bpf, skip};
 pub use snmp::Snmp;

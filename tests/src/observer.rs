@@ -2,24 +2,15 @@
 //!
 //! It sees the whole machine: a test picks what belongs to its own processes.
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use agent::{
-    assemble::{edge::Edge, state::State},
-    clock::{self, Clock},
     kernel::{AttachedFile, Kernel, Options},
     targets::{
         golang::SelfCheckError,
         plan::{Plan, PlanError, Planner},
-        proc,
         process::Tgid,
     },
-    vitals::Vitals,
 };
 use agent_common::{
     event::{
@@ -132,47 +123,6 @@ impl Observer {
     #[track_caller]
     pub fn hits(&self, pid: u32) -> [u64; point::COUNT] {
         self.kernel.hits(Tgid(pid)).unwrap_or_else(|| panic!("{pid} is not watched"))
-    }
-}
-
-/// The state as the agent assembles it, when it knows only these processes.
-pub struct Assembled(State);
-
-impl Assembled {
-    #[track_caller]
-    pub fn new(pids: &[u32]) -> Self {
-        let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(60));
-        let clock = Clock::new();
-        for pid in pids {
-            let process = proc::read(Tgid(*pid), &clock).unwrap_or_else(|error| panic!("{error}"));
-            state.process(Arc::new(process));
-        }
-        Self(state)
-    }
-
-    /// Takes a dump of the sockets, and what was reported meanwhile, as far as `pids` own it.
-    #[track_caller]
-    pub fn take(&mut self, observer: &mut Observer, pids: &[u32]) {
-        let pids: BTreeSet<u32> = pids.iter().copied().collect();
-        let mut rows = observer.rows();
-        rows.retain(|row| pids.contains(&row.state.tgid));
-        observer.drain();
-        let events: Vec<Event> = observer
-            .events
-            .drain(..)
-            .filter(|event| !matches!(event, Event::Closed(it) if !pids.contains(&it.row.state.tgid)))
-            .filter(|event| !matches!(event, Event::ConnectFailed(it) if !pids.contains(&it.row.state.tgid)))
-            .collect();
-        let now = clock::now();
-        self.0.rows(&rows, now);
-        self.0.events(&events, now);
-    }
-
-    /// The edges to a server's port.
-    pub fn edges(&self, port: u16) -> Vec<Arc<Edge>> {
-        let mut edges = self.0.edges();
-        edges.retain(|edge| edge.server_port == port);
-        edges
     }
 }
 

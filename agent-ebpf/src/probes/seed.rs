@@ -35,8 +35,21 @@ extern "C" fn seed(ctx: *mut IterTaskFile) -> i32 {
         return 0;
     }
     let sk: *mut c_void = read::field(socket, offset!(KERNEL_LAYOUT.socket_sk));
-    if !sk.is_null() && SOCKS.get(sk).is_null() {
-        adopt(sk, read::field(task, offset!(FILE_LAYOUT.task_tgid)), owner::HOLDER);
+    if sk.is_null() {
+        return 0;
+    }
+    let tgid = read::field(task, offset!(FILE_LAYOUT.task_tgid));
+    let kept = SOCKS.get(sk);
+    if kept.is_null() {
+        adopt(sk, tgid, owner::HOLDER);
+        return 0;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    // The child of a listener that was older than the agent and not yet seeded.
+    if state.owner == owner::NONE {
+        state.tgid = tgid;
+        state.owner = owner::HOLDER;
     }
     0
 }

@@ -1,0 +1,53 @@
+//! The state that the agent makes of what a test observes.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use agent::{
+    assemble::{edge::Edge, state::State},
+    clock::{self, Clock},
+    targets::{proc, process::Tgid},
+    vitals::Vitals,
+};
+use agent_common::event::Event;
+
+use crate::Observer;
+
+/// The state as the agent assembles it, when it knows only these processes.
+pub struct Assembled(State);
+
+impl Assembled {
+    #[track_caller]
+    pub fn new(pids: &[u32]) -> Self {
+        let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(60));
+        let clock = Clock::new();
+        for pid in pids {
+            let process = proc::read(Tgid(*pid), &clock).unwrap_or_else(|error| panic!("{error}"));
+            state.process(Arc::new(process));
+        }
+        Self(state)
+    }
+
+    /// Takes a dump of the sockets, and what was reported meanwhile, as far as `pids` own it.
+    #[track_caller]
+    pub fn take(&mut self, observer: &mut Observer, pids: &[u32]) {
+        let mut rows = observer.rows();
+        rows.retain(|row| pids.contains(&row.state.tgid));
+        observer.drain();
+        let mut events = mem::take(&mut observer.events);
+        events.retain(|event| match event {
+            Event::Closed(it) => pids.contains(&it.row.state.tgid),
+            Event::ConnectFailed(it) => pids.contains(&it.row.state.tgid),
+            _ => true,
+        });
+        let now = clock::now();
+        self.0.rows(&rows, now);
+        self.0.events(&events, now);
+    }
+
+    /// The edges to a server's port.
+    pub fn edges(&self, port: u16) -> Vec<Arc<Edge>> {
+        let mut edges = self.0.edges();
+        edges.retain(|edge| edge.server_port == port);
+        edges
+    }
+}
