@@ -83,6 +83,28 @@ fn a_port_where_nobody_listens_is_an_edge_of_refusals() {
     assert_eq!((count("failed"), count("opened")), (count("refused"), 0), "{edge}");
 }
 
+/// Their handshakes were not seen: listeners tell the client from the server.
+#[test]
+fn connections_older_than_the_agent_have_their_direction() {
+    require_bpf!();
+    let shop = Shop::open();
+    let load = shop.load(200, 30);
+    for pid in [load.pid(), shop.catalog.pid(), shop.payments.pid()] {
+        // The listener of a server is one, too.
+        eventually("connections", || (2 <= sockets_of(pid)).then_some(()));
+    }
+    let agent = Agent::start(crate::watch_targets());
+    eventually("the edge to the shop", || {
+        let edges = edges(&agent, &shop, load.pid());
+        edges.iter().any(|it| joins(it, "shop-load", "shop-web")).then_some(())
+    });
+    for edge in edges(&agent, &shop, load.pid()) {
+        let ends = [name(&edge["client"]), name(&edge["server"])];
+        println!("{} -> {}:{} {}", ends[0], ends[1], edge["server"]["port"], edge["role_confidence"]);
+        assert!(EDGES.iter().any(|it| *it == ends), "drawn the wrong way round: {edge}");
+    }
+}
+
 #[test]
 fn what_is_printed_is_what_the_schema_says() {
     require_bpf!();
@@ -153,4 +175,11 @@ fn joins(edge: &Value, client: &str, server: &str) -> bool {
 
 fn name(end: &Value) -> &str {
     end["service"].as_str().or(end["address"].as_str()).unwrap_or_default()
+}
+
+/// Sockets that a process has open.
+fn sockets_of(pid: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let targets = files.filter_map(|it| std::fs::read_link(it.path()).ok());
+    targets.filter(|it| it.to_string_lossy().starts_with("socket:")).count()
 }
