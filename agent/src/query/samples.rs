@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, Encoded, ExporterView, Numbers, ProbeView, Snapshot, TargetView, Trace};
+use super::snapshot::{BinaryView, Encoded, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
         histogram::Histogram,
         span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+        traces::Trace,
     },
     clock::{Clock, Ktime, Wall},
     detect::finding::{Evidence, Finding, FindingKind, Severity},
@@ -128,7 +129,9 @@ fn trace() -> Trace {
     let served = span(1, None, Side::Server, shop(), (10_000, 22_000), 200);
     let called = span(2, Some(1), Side::Client, shop(), (12_000, 20_000), 503);
     let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
-    Trace { trace_id: TraceId([1; 16]), spans: [served, called, answered].map(Arc::new).to_vec() }
+    let last_ended = served.ended;
+    // In the order in which they ended, as they come.
+    Trace { trace_id: TraceId([1; 16]), spans: [answered, called, served].map(Arc::new).to_vec(), last_ended }
 }
 
 fn span(

@@ -12,10 +12,7 @@ use agent_common::counter;
 use tonic::codegen::Bytes;
 
 use crate::{
-    assemble::{
-        edge::Edge,
-        span::{Span, TraceId},
-    },
+    assemble::{edge::Edge, traces::Trace},
     clock::{Clock, Ktime, Wall},
     detect::finding::Finding,
     targets::process::Process,
@@ -53,13 +50,6 @@ impl Snapshot {
 /// The whole topology as it goes over the wire, so that it is made once for each snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Encoded(pub(crate) OnceLock<Bytes>);
-
-/// The spans of one trace, its root first.
-#[derive(Clone, Debug)]
-pub struct Trace {
-    pub trace_id: TraceId,
-    pub spans: Vec<Arc<Span>>,
-}
 
 /// A watched process and what was done to it.
 #[derive(Clone, Debug)]

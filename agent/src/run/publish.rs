@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{loads::Load, probes::Probes};
 use crate::{
-    assemble::{span::Span, state::State, traces},
+    assemble::state::State,
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::Detectors,
-    query::snapshot::{Encoded, ExporterView, Numbers, Snapshot, Trace},
+    query::snapshot::{Encoded, ExporterView, Numbers, Snapshot},
     vitals::{Vital, Vitals},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn snapshot(from: &Sources<'_>) -> Snapshot {
         clock: from.clock,
         window: from.settings.window,
         edges: from.state.edges(),
-        traces: from.state.traces().iter().map(|it| trace(it)).collect(),
+        traces: from.state.traces(),
         findings: from.detectors.findings(),
         targets: from.probes.views(|tgid| from.state.knows(tgid).map(Arc::clone)),
         exporters: exporters(from.settings, from.vitals),
@@ -61,13 +61,6 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         rss_bytes: None,
         encoded: Encoded::default(),
     }
-}
-
-/// Root first, then by begin.
-fn trace(trace: &traces::Trace) -> Arc<Trace> {
-    let mut spans: Vec<Arc<Span>> = trace.spans.clone();
-    spans.sort_by_key(|span| (span.parent.is_some(), span.began));
-    Arc::new(Trace { trace_id: trace.trace_id, spans })
 }
 
 fn exporters(settings: &Settings, vitals: &Vitals) -> Vec<ExporterView> {

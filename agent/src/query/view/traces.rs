@@ -9,11 +9,14 @@ use super::{
     sort::{self, Column},
 };
 use crate::{
-    assemble::span::{self, Outcome, Side},
+    assemble::{
+        span::{self, Outcome, Side},
+        traces::Trace,
+    },
     clock::Ktime,
     query::{
         proto::{Filter, Span, TraceAnswer, TraceRoot, TraceSummary, TraceTree, TracesAnswer, Value},
-        snapshot::{Snapshot, Trace},
+        snapshot::Snapshot,
     },
 };
 
@@ -59,7 +62,7 @@ pub(crate) fn one(snapshot: &Snapshot, filter: &Filter) -> Result<TraceAnswer, R
 fn summary(trace: &Trace, snapshot: &Snapshot) -> Option<TraceSummary> {
     Some(TraceSummary {
         trace_id: trace.trace_id.to_string(),
-        root: Some(root(trace.spans.first()?)),
+        root: Some(root(trace.spans.iter().min_by_key(|it| place(it))?)),
         start: snapshot.wall(began(trace)).0,
         duration_seconds: duration(trace).as_secs_f64(),
         spans: trace.spans.len() as u64,
@@ -72,8 +75,15 @@ fn summary(trace: &Trace, snapshot: &Snapshot) -> Option<TraceSummary> {
 fn tree(trace: &Trace, snapshot: &Snapshot) -> Option<TraceTree> {
     let TraceSummary { trace_id, root, start, duration_seconds, spans: _, services, status, causes } =
         summary(trace, snapshot)?;
-    let spans = trace.spans.iter().map(|it| span(it, snapshot)).collect();
+    let mut spans: Vec<_> = trace.spans.iter().collect();
+    spans.sort_by_key(|it| place(it));
+    let spans = spans.into_iter().map(|it| span(it, snapshot)).collect();
     Some(TraceTree { trace_id, root, start, duration_seconds, spans, services, status, causes })
+}
+
+/// Its root first, then by begin.
+fn place(span: &span::Span) -> (bool, Ktime) {
+    (span.parent.is_some(), span.began)
 }
 
 fn root(root: &span::Span) -> TraceRoot {
