@@ -15,7 +15,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("nic_in_tc", 4600),
     ("proc_exec", 1800),
     ("proc_exit", 60),
-    ("seed", 1700),
+    ("seed", 3000),
     ("server_begin", 5300),
     ("server_conn_closed", 30),
     ("server_deferred", 110),

@@ -149,7 +149,10 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
     state.owner = owner;
     match i32::from(tcp_state) {
         // Go listens by MPTCP: such a socket is no TCP socket, but those it accepts mostly are.
-        TCP_LISTEN if !tcp.is_null() || is_mptcp(sk) => state.role = role::LISTENER,
+        TCP_LISTEN if !tcp.is_null() || is_mptcp(sk) => {
+            state.flags = flag::SEEDED;
+            state.role = role::LISTENER;
+        }
         TCP_SYN_SENT if !tcp.is_null() => state.role = role::CLIENT,
         TCP_CLOSE | TCP_SYN_RECV | TCP_NEW_SYN_RECV => return,
         _ if tcp.is_null() => return,

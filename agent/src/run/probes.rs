@@ -123,7 +123,7 @@ impl Probes {
         let cpu = target.rates.and_then(|rates| rates.cpu).filter(|cpu| 0.0 < *cpu);
         Some(ProbeView {
             name: name.name().to_owned(),
-            point: format!("{}+{:#x} {}", point.symbol, point.address, kind_name(point.kind)),
+            point: format!("{} in {} at {:#x}", kind_name(point.kind), point.symbol, point.address),
             hits_per_second,
             ns_per_hit,
             cpu_ratio: spent.zip(cpu).map(|(spent, cpu)| spent / cpu),
