@@ -23,7 +23,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("server_hijacked", 130),
     ("sock_closed", 320),
     ("sock_dump", 220),
-    ("sock_reader", 1700),
+    ("sock_reader", 3000),
     ("sock_state", 3000),
 ];
 

@@ -138,7 +138,7 @@ impl NetNs {
 impl Drop for NetNs {
     fn drop(&mut self) {
         let removed = Command::new("ip").args(["netns", "delete", &self.name]).status();
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             assert!(removed.is_ok_and(|it| it.success()), "cannot remove {}", self.name);
         }
     }
