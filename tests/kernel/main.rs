@@ -1,5 +1,7 @@
 //! On a real kernel with real processes: one file for each thing that is looked at.
 
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "clippy does not take helpers for tests")]
+
 mod bytes;
 mod capabilities;
 mod connect;

@@ -14,7 +14,8 @@ pub fn len<const KEY: usize, const VALUE: usize>(name: &str) -> usize {
     let data = MapData::from_id(id).unwrap_or_else(|error| panic!("{name}: {error}"));
     let map: aya::maps::HashMap<_, [u8; KEY], [u8; VALUE]> =
         Map::LruHashMap(data).try_into().unwrap_or_else(|error| panic!("{name}: {error}"));
-    map.keys().map(|key| key.unwrap_or_else(|error| panic!("{name}: {error}"))).count()
+    let keys: Result<Vec<_>, _> = map.keys().collect();
+    keys.unwrap_or_else(|error| panic!("{name}: {error}")).len()
 }
 
 fn own() -> impl Iterator<Item = MapInfo> {
