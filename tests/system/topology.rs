@@ -94,9 +94,10 @@ fn connections_older_than_the_agent_have_their_direction() {
         eventually("connections", || (2 <= sockets_of(pid)).then_some(()));
     }
     let agent = Agent::start(crate::watch_targets());
-    eventually("the edge to the shop", || {
+    eventually("the edges of the shop", || {
         let edges = edges(&agent, &shop, load.pid());
-        edges.iter().any(|it| joins(it, "shop-load", "shop-web")).then_some(())
+        let is_there = |[client, server]: &[&str; 2]| edges.iter().any(|it| joins(it, client, server));
+        EDGES.iter().all(is_there).then_some(())
     });
     for edge in edges(&agent, &shop, load.pid()) {
         let ends = [name(&edge["client"]), name(&edge["server"])];
