@@ -165,6 +165,7 @@ impl Agent {
 }
 
 impl Drop for Agent {
+    #[expect(clippy::print_stderr, reason = "libtest shows it with the failure")]
     fn drop(&mut self) {
         let _killed = self.child.kill();
         let _reaped = self.child.wait();

@@ -1,6 +1,7 @@
 //! Whole programs, end to end.
 
 #![expect(clippy::unwrap_used, reason = "tests panic, and so do their helpers")]
+#![expect(clippy::print_stdout, reason = "each test says what it measured")]
 
 mod bad_input;
 mod collector;
