@@ -1,6 +1,6 @@
 //! A request record becomes a span.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use agent_common::event::http::{Call, end, joined_by, side};
 
@@ -20,9 +20,8 @@ pub(super) fn span(call: &Call, process: &Arc<Process>) -> Option<Span> {
     };
     let outcome = outcome(call, side)?;
     let target = text(&call.path, call.path_len);
-    let (path, query) =
-        target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
-    let method = text(&call.method, call.method_len);
+    let (path, has_query) = target.split_once('?').map_or((&*target, false), |(path, _)| (path, true));
+    let method = text(&call.method, call.method_len).into_owned();
     // net/http: an empty method of a client's request means GET.
     let method = if method.is_empty() && side == Side::Client { "GET".to_owned() } else { method };
     Some(Span {
@@ -41,8 +40,8 @@ pub(super) fn span(call: &Call, process: &Arc<Process>) -> Option<Span> {
         ended: Ktime(call.header.ktime_ns),
         method,
         path: path.to_owned(),
-        has_query: query.is_some(),
-        host: text(&call.host, call.host_len),
+        has_query,
+        host: text(&call.host, call.host_len).into_owned(),
         outcome,
         local: address::socket(call.local, call.local_port),
         peer: address::socket(call.remote, call.remote_port),
@@ -64,9 +63,9 @@ fn outcome(call: &Call, side: Side) -> Option<Outcome> {
     })
 }
 
-fn text(bytes: &[u8], len: u8) -> String {
+fn text(bytes: &[u8], len: u8) -> Cow<'_, str> {
     let len = usize::from(len).min(bytes.len());
-    String::from_utf8_lossy(&bytes[..len]).into_owned()
+    String::from_utf8_lossy(&bytes[..len])
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use aya::{
 };
 
 use super::{
-    AttachedFile, Hook, KernelError, Prices, Refused, btf, calibrate,
+    AttachedFile, Hook, KernelError, Prices, Refused, btf, calibrate, heap,
     iter::Link,
     log::KernelLog,
     maps::{self, InMap},
@@ -97,6 +97,7 @@ impl Kernel {
             map_bytes,
         };
         let refused = kernel.attach_network();
+        heap::give_back();
         Ok((kernel, refused))
     }
 

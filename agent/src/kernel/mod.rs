@@ -6,6 +6,7 @@
 mod btf;
 mod calibrate;
 mod error;
+mod heap;
 mod iter;
 mod load;
 mod log;

@@ -12,7 +12,8 @@ mod tests;
 /// How fast, how much at once, how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Spans in a request at most; as soon as so many wait they are sent.
+    /// Spans in a request at most; as soon as so many wait they are sent. Large, because each request
+    /// has a price of its own: headers, a compressor, some wake-ups.
     pub batch: usize,
     /// A span waits no longer than this for others: backends ignore late ones in part.
     pub ship_every: Duration,
@@ -25,7 +26,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            batch: 512,
+            batch: 2048,
             ship_every: Duration::from_secs(1),
             backoff_first: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),

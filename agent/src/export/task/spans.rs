@@ -1,6 +1,6 @@
 //! Spans: durations, queue, one request at a time.
 //!
-//! Idle --512 wait, or a second is over--> In flight --taken or refused--> Idle
+//! Idle --2048 wait, or a second is over--> In flight --taken or refused--> Idle
 //!
 //! While a request is tried again, spans wait in the queue; when it is full the oldest go. Each span
 //! ends in exactly one counter: sent, queue full, refused, lost at shutdown.
