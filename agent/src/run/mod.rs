@@ -102,7 +102,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 
 async fn serve(
     server: Server,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
     vitals: Arc<Vitals>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), crate::query::server::ServeError> {
@@ -110,6 +110,8 @@ async fn serve(
         // A sender that is gone means the end, too.
         let _gone = stopped.wait_for(|stop| *stop).await;
     };
+    // Who asks earlier waits for the first one: an empty answer would be a wrong one.
+    let _first = snapshots.changed().await;
     server.run(snapshots, vitals, stop).await
 }
 
