@@ -293,6 +293,10 @@ fn route(
         (None, None) => return None,
     };
     let server_party = match (server, client) {
+        // A worker that was forked for this connection may be gone; who listened is the same program.
+        (Some(server), _) if directory.get(server.tgid).is_none() => {
+            server_at(server.local, server.netns, listeners, local, directory)
+        }
         (Some(server), _) => own(server),
         (None, Some(client)) => server_at(client.remote, client.netns, listeners, local, directory),
         (None, None) => return None,

@@ -116,6 +116,15 @@ fn failed_connects_by_class() {
     check("0 failed 1 a:0 x:80 113", "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact unreachable 1");
 }
 
+/// PostgreSQL forks a process for each connection, which is gone before anybody looks it up.
+#[test]
+fn a_worker_nobody_knows_is_its_listener() {
+    check(
+        "0 listen 2 b:80; 0 closed 99 server b:80 x:5000 7/9",
+        "10.9.0.120 -> p2:80 opened 1 active 0 bytes 9/7 exact",
+    );
+}
+
 #[test]
 fn a_process_nobody_knows_is_where_its_socket_is() {
     check(
