@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -33,6 +34,8 @@ impl Process {
             .map_while(Result::ok)
             .find_map(|it| it.strip_prefix("listening ").map(str::to_owned));
         let address = address.with_context(|| format!("`{}` did not say where it listens", process.shown))?;
+        // Read on: a program whose output nobody takes would fail, or wait.
+        thread::spawn(move || lines.for_each(drop));
         Ok((process, address))
     }
 
@@ -96,7 +99,7 @@ pub(super) fn eventually<T>(
         if patience < began.elapsed() {
             bail!("nothing within {} s", patience.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
