@@ -67,7 +67,10 @@ fn began(sk: *mut c_void, old: i32, new: i32) {
         opened(state, if new == TCP_LISTEN { role::LISTENER } else { role::CLIENT });
     }
     address(sk, state);
-    place(sk, state);
+    // A socket stays where it was made, and a child is where its listener is.
+    if state.netns == 0 {
+        place(sk, state);
+    }
 }
 
 /// connect() or listen(): the current process is the owner.

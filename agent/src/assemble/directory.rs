@@ -1,12 +1,13 @@
 //! The processes that events may speak of, the ended ones for a while longer.
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::IpAddr,
     sync::Arc,
     time::Duration,
 };
+
+use ahash::AHashMap;
 
 use crate::{
     clock::Ktime,
@@ -54,7 +55,7 @@ pub(super) struct Known {
 /// Bounded by the number of processes there are, plus a minute's worth of those that ended.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    known: HashMap<Tgid, Known>,
+    known: AHashMap<Tgid, Known>,
 }
 
 impl Directory {

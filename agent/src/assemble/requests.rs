@@ -3,10 +3,12 @@
 //! A request may end before its connection was seen in a dump, so it waits a little.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
+
+use ahash::AHashMap;
 
 use super::topology::{EdgeKey, Topology};
 use crate::{
@@ -46,7 +48,7 @@ pub(super) struct Request {
 /// Connections that carry requests, and requests that wait for theirs.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    edges: HashMap<Tuple, EdgeKey>,
+    edges: AHashMap<Tuple, EdgeKey>,
     ended: VecDeque<(Ktime, Tuple)>,
     waiting: VecDeque<Request>,
 }

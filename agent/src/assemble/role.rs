@@ -1,8 +1,9 @@
 //! Which end of a connection is the client, when the socket itself does not tell.
 
-use std::{collections::HashMap, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use agent_common::event::sock;
+use ahash::AHashMap;
 
 use super::edge::Confidence;
 use crate::targets::process::Tgid;
@@ -19,7 +20,7 @@ pub(super) enum Role {
 /// Ports in LISTEN, by network namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listeners {
-    ports: HashMap<u32, HashMap<u16, Tgid>>,
+    ports: AHashMap<u32, AHashMap<u16, Tgid>>,
 }
 
 impl Listeners {

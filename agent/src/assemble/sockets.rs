@@ -3,7 +3,6 @@
 //! seen --(other end seen, or known to be elsewhere, or waited long enough)--> on an edge --closed--> gone
 
 use std::{
-    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -12,6 +11,7 @@ use agent_common::event::{
     packet::Stray,
     sock::{Row, role as kernel_role},
 };
+use ahash::{AHashMap, AHashSet};
 
 use super::{
     address,
@@ -69,10 +69,10 @@ impl Live {
 /// All connections that are open, or not yet accounted for.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    live: HashMap<Key, Live>,
+    live: AHashMap<Key, Live>,
     changed: Vec<Key>,
     listeners: Listeners,
-    local: HashSet<IpAddr>,
+    local: AHashSet<IpAddr>,
     dumps: u64,
 }
 
@@ -191,12 +191,12 @@ impl Sockets {
 }
 
 /// Whether the other end must be on this node and has not been seen yet.
-fn waits(connection: &Connection, local: &HashSet<IpAddr>, now: Ktime) -> bool {
+fn waits(connection: &Connection, local: &AHashSet<IpAddr>, now: Ktime) -> bool {
     let is_here = connection.ends().any(|end| local.contains(&end.remote.0));
     !connection.is_paired() && is_here && now.since(connection.first_seen) < GRACE
 }
 
-fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, around: &mut Surroundings<'_>) {
+fn account(live: &mut Live, listeners: &Listeners, local: &AHashSet<IpAddr>, around: &mut Surroundings<'_>) {
     move_if_paired(live, listeners, local, around);
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
@@ -241,7 +241,7 @@ fn account(live: &mut Live, listeners: &Listeners, local: &HashSet<IpAddr>, arou
 fn move_if_paired(
     live: &mut Live,
     listeners: &Listeners,
-    local: &HashSet<IpAddr>,
+    local: &AHashSet<IpAddr>,
     around: &mut Surroundings<'_>,
 ) {
     if live.routed_as_pair || !live.connection.is_paired() {
@@ -276,7 +276,7 @@ fn tuples(connection: &Connection) -> impl Iterator<Item = Tuple> + '_ {
 fn route(
     connection: &Connection,
     listeners: &Listeners,
-    local: &HashSet<IpAddr>,
+    local: &AHashSet<IpAddr>,
     directory: &Directory,
 ) -> Option<Route> {
     let surest = connection.surest()?;
@@ -314,7 +314,7 @@ fn server_at(
     (ip, port): (IpAddr, u16),
     netns: u32,
     listeners: &Listeners,
-    local: &HashSet<IpAddr>,
+    local: &AHashSet<IpAddr>,
     directory: &Directory,
 ) -> Party {
     if local.contains(&ip)

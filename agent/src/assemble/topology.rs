@@ -1,12 +1,13 @@
 //! Edges, and what is added to them. Bounded: beyond, addresses are folded into their networks.
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
 };
+
+use ahash::AHashMap;
 
 use super::{
     address,
@@ -91,7 +92,7 @@ impl Route {
 /// All edges. Snapshots share what did not change.
 #[derive(Debug, Default)]
 pub(super) struct Topology {
-    edges: HashMap<EdgeKey, Arc<Edge>>,
+    edges: AHashMap<EdgeKey, Arc<Edge>>,
 }
 
 impl Topology {

@@ -1,10 +1,8 @@
 //! The traces of late, for those who ask on the node. Bounded; the oldest leave.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use ahash::AHashMap;
 
 use super::span::{Span, TraceId};
 use crate::clock::Ktime;
@@ -23,7 +21,7 @@ pub struct Trace {
 /// By id, in the order in which they began to be seen.
 #[derive(Debug, Default)]
 pub struct Traces {
-    by_id: HashMap<TraceId, Arc<Trace>>,
+    by_id: AHashMap<TraceId, Arc<Trace>>,
     order: VecDeque<TraceId>,
 }
 

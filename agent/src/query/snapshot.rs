@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// Of one core; `None` before there are two readings.
     pub cpu_ratio: Option<f64>,
     pub rss_bytes: Option<u64>,
-    /// Filled by the first who asks for it.
+    /// Filled by the first who asks for it; that of the snapshot before, if its edges were the same.
     pub encoded: Encoded,
 }
 
@@ -47,9 +47,19 @@ impl Snapshot {
     }
 }
 
-/// The whole topology as it goes over the wire, so that it is made once for each snapshot.
+/// All edges as they go over the wire: made once, and shared by snapshots whose edges are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Encoded(pub(crate) OnceLock<Bytes>);
+pub struct Encoded(Arc<OnceLock<Bytes>>);
+
+impl Encoded {
+    pub(crate) fn edges<E>(&self, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+        if let Some(bytes) = self.0.get() {
+            return Ok(bytes.clone());
+        }
+        let made = make()?;
+        Ok(self.0.get_or_init(|| made).clone())
+    }
+}
 
 /// A watched process and what was done to it.
 #[derive(Clone, Debug)]

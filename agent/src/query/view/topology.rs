@@ -32,6 +32,20 @@ pub(crate) const COLUMNS: &[Column<edge::Edge>] = &[
 ];
 
 pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAnswer, Refusal> {
+    Ok(TopologyAnswer { items: all(snapshot, filter)?, ..frame(snapshot, filter) })
+}
+
+/// The answer without its edges.
+pub(crate) fn frame(snapshot: &Snapshot, filter: &Filter) -> TopologyAnswer {
+    TopologyAnswer {
+        head: Some(shapes::head("topology", snapshot, filter)),
+        items: Vec::new(),
+        lost: shapes::lost(snapshot),
+    }
+}
+
+/// The edges that the filter asks for.
+pub(crate) fn all(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Edge>, Refusal> {
     let selection = Selection::new(filter, snapshot)?;
     let asked = filter.edge.as_deref().map(edge_id).transpose()?;
     let mut edges: Vec<_> = snapshot
@@ -42,11 +56,7 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAns
         .filter(|it| selection.time(it.last_seen) && has_process(it, &selection))
         .collect();
     sort::sort_and_cut(&mut edges, COLUMNS, filter)?;
-    Ok(TopologyAnswer {
-        head: Some(shapes::head("topology", snapshot, filter)),
-        items: edges.into_iter().map(|it| edge(it, snapshot)).collect(),
-        lost: shapes::lost(snapshot),
-    })
+    Ok(edges.into_iter().map(|it| edge(it, snapshot)).collect())
 }
 
 /// Largest first; of equals the one with the smaller id, so that tables do not dance.
