@@ -82,10 +82,10 @@ fn points(programs: &Programs) -> anyhow::Result<Vec<u64>> {
     Ok(points)
 }
 
-/// Of `symbol+0x1234 kind`.
+/// Of `kind in symbol at 0x1234`.
 fn address(point: &str) -> Option<u64> {
-    let (_, rest) = point.rsplit_once("+0x")?;
-    u64::from_str_radix(rest.split(' ').next()?, 16).ok()
+    let (_, address) = point.rsplit_once(" at 0x")?;
+    u64::from_str_radix(address, 16).ok()
 }
 
 /// Milliseconds from the start of a program to the moment when all probes are in its memory. The file
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_point_has_an_address() {
-        assert_eq!(address("net/http.(*conn).close+0x6f1a20 push rbp"), Some(0x006f_1a20));
+        assert_eq!(address("push rbp in net/http.(*conn).close at 0x6f1a20"), Some(0x006f_1a20));
         assert_eq!(address("net/http.(*conn).close"), None);
     }
 }
