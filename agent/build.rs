@@ -35,7 +35,6 @@ fn generate_query() {
     let descriptors = protox::compile([PROTO], [&root]).unwrap_or_else(|error| panic!("{error:?}"));
 
     let mut builder = tonic_prost_build::configure()
-        .build_server(false)
         .btree_map(".")
         .type_attribute(".", "#[derive(serde::Serialize, schemars::JsonSchema)]");
     for oneof in ["Peer.of", "Value.of"] {
@@ -44,9 +43,14 @@ fn generate_query() {
     for wrapper in ["Peer", "Value"] {
         builder = builder.message_attribute(format!(".taskscope.v1.{wrapper}"), "#[serde(transparent)]");
     }
-    for part in ["head", "Server.peer"] {
-        builder = builder.field_attribute(part, "#[serde(flatten)]");
+    builder = builder.field_attribute("head", "#[serde(flatten)]");
+    // They become the ends that they point to.
+    for place in ["Edge.client", "Edge.server", "Edge.server_port"] {
+        builder = builder.field_attribute(place, "#[serde(skip)]");
     }
+    builder = builder
+        .field_attribute("Edge.id", "#[serde(serialize_with = \"crate::query::json::hex\")]")
+        .field_attribute("Edge.id", "#[schemars(with = \"String\")]");
     for time in ["time", "start_time", "start", "first_seen", "last_seen"] {
         builder = builder
             .field_attribute(time, "#[serde(serialize_with = \"crate::query::json::time\")]")
@@ -62,9 +66,6 @@ fn generate_query() {
         ("Target.runtime", "Runtime"),
         ("AgentStatus.events", "Events"),
         ("WatchedTarget.target", "Target"),
-        ("Edge.client", "Peer"),
-        ("Edge.server", "Server"),
-        ("Server.peer", "Peer"),
         ("connections", "Connections"),
         ("bytes", "BothWays"),
         ("packets", "BothWays"),

@@ -16,9 +16,10 @@ use tonic::{
 use super::{
     MAX_ANSWER_BYTES, WINDOW_BYTES,
     proto::{
-        Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TopologyAnswer, TraceAnswer, TracesAnswer,
+        Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TraceAnswer, TracesAnswer,
         query_client::QueryClient,
     },
+    topology::{Incomplete, Topology},
 };
 
 #[derive(Debug, Error)]
@@ -41,6 +42,10 @@ pub enum QueryError {
     Asked { status: Box<Status> },
     #[error("the agent cannot answer that: {}", .status.message())]
     Refused { status: Box<Status> },
+    #[error("the agent is older than this command: use the `taskscope` that it was started with")]
+    TooOld,
+    #[error("the agent's answer makes no sense: is it of another version? `taskscope status` tells")]
+    Senseless { source: Incomplete },
     #[error("cannot write the result")]
     Write { source: io::Error },
     #[error("cannot write the result as JSON")]
@@ -84,8 +89,9 @@ impl Client {
         answer(self.inner.targets(filter).await)
     }
 
-    pub async fn topology(&mut self, filter: Filter) -> Result<TopologyAnswer, QueryError> {
-        answer(self.inner.topology(filter).await)
+    pub async fn topology(&mut self, filter: Filter) -> Result<Topology, QueryError> {
+        let answer = answer(self.inner.topology(filter).await)?;
+        answer.try_into().map_err(|source| QueryError::Senseless { source })
     }
 
     pub async fn traces(&mut self, filter: Filter) -> Result<TracesAnswer, QueryError> {
@@ -108,6 +114,7 @@ fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, QueryError> {
         Err(status) if status.code() == tonic::Code::InvalidArgument => {
             Err(QueryError::Refused { status: Box::new(status) })
         }
+        Err(status) if status.code() == tonic::Code::Unimplemented => Err(QueryError::TooOld),
         Err(status) => Err(QueryError::Asked { status: Box::new(status) }),
     }
 }

@@ -1,4 +1,4 @@
-//! How times look in JSON.
+//! How times and ids look in JSON.
 
 use std::borrow::Cow;
 
@@ -27,6 +27,11 @@ impl JsonSchema for Time {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
 pub(crate) fn time<S: Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Wall(*unix_ns))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+pub(crate) fn hex<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:016x}"))
 }
 
 #[expect(clippy::ref_option, reason = "serde calls it")]

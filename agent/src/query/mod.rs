@@ -19,6 +19,7 @@ pub mod schema;
 pub mod server;
 pub mod snapshot;
 mod socket;
+pub mod topology;
 mod view;
 
 pub use run::{Outcome, Screen, ScreenKind, run};
@@ -34,7 +35,9 @@ pub(crate) enum Question {
     Findings,
 }
 
-/// The largest answer that is taken: ten thousand edges are about 5 MB.
+/// The largest answer that is taken: ten thousand edges between as many ends are some 3 MB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// A filter is some hundred bytes.
+const MAX_QUESTION_BYTES: usize = 64 << 10;
 /// So much of an answer may be on the way before the other side must have read it.
 const WINDOW_BYTES: u32 = 16 << 20;

@@ -133,9 +133,10 @@ mod tests {
     use super::*;
     use crate::query::{
         print::{Headers, Paint},
-        proto::{FindingsAnswer, TopologyAnswer},
+        proto::FindingsAnswer,
         samples,
         server::tests::Agent,
+        topology::Topology,
         view::topology,
     };
 
@@ -213,8 +214,8 @@ mod tests {
         }
     }
 
-    fn shop() -> TopologyAnswer {
-        topology::answer(&samples::snapshot(), &Filter::default()).unwrap()
+    fn shop() -> Topology {
+        topology::answer(&samples::snapshot(), &Filter::default()).unwrap().try_into().unwrap()
     }
 
     fn shown(answer: &dyn Show, style: Style) -> (Result<Outcome, QueryError>, String, String) {

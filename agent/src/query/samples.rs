@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, Encoded, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
+use super::snapshot::{BinaryView, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
@@ -76,7 +76,6 @@ pub(crate) fn snapshot() -> Snapshot {
         },
         cpu_ratio: Some(0.0123),
         rss_bytes: None,
-        encoded: Encoded::default(),
     }
 }
 

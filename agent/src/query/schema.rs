@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use super::proto::{
-    DoctorAnswer, FindingsAnswer, StatusAnswer, TargetsAnswer, TopologyAnswer, TraceAnswer, TracesAnswer,
+use super::{
+    proto::{DoctorAnswer, FindingsAnswer, StatusAnswer, TargetsAnswer, TraceAnswer, TracesAnswer},
+    topology::Topology,
 };
 
 type Make = fn() -> Value;
@@ -16,7 +17,7 @@ const COMMANDS: [(&str, Make); 7] = [
     ("doctor", make::<DoctorAnswer>),
     ("status", make::<StatusAnswer>),
     ("targets", make::<TargetsAnswer>),
-    ("topology", make::<TopologyAnswer>),
+    ("topology", make::<Topology>),
     ("traces", make::<TracesAnswer>),
     ("traces TRACE_ID", make::<TraceAnswer>),
     ("findings", make::<FindingsAnswer>),

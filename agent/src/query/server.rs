@@ -18,8 +18,9 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport;
 
 use super::{
-    WINDOW_BYTES,
+    MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, WINDOW_BYTES,
     answer::Desk,
+    proto::query_server::QueryServer,
     snapshot::Snapshot,
     socket::{self, SocketFile},
 };
@@ -126,7 +127,11 @@ fn router(desk: &Desk) -> transport::server::Router {
         .initial_connection_window_size(WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .concurrency_limit_per_connection(MAX_QUESTIONS_AT_ONCE)
-        .add_service(desk.clone())
+        .add_service(
+            QueryServer::new(desk.clone())
+                .max_decoding_message_size(MAX_QUESTION_BYTES)
+                .max_encoding_message_size(MAX_ANSWER_BYTES),
+        )
 }
 
 /// Until the sender is dropped; nothing is ever sent.

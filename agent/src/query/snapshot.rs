@@ -3,13 +3,9 @@
 //! The room that owns the state fills one and puts it into a `watch` channel; nobody writes to it
 //! afterwards.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use agent_common::counter;
-use tonic::codegen::Bytes;
 
 use crate::{
     assemble::{edge::Edge, traces::Trace},
@@ -37,27 +33,11 @@ pub struct Snapshot {
     /// Of one core; `None` before there are two readings.
     pub cpu_ratio: Option<f64>,
     pub rss_bytes: Option<u64>,
-    /// Filled by the first who asks for it; that of the snapshot before, if its edges were the same.
-    pub encoded: Encoded,
 }
 
 impl Snapshot {
     pub(crate) fn wall(&self, ktime: Ktime) -> Wall {
         self.clock.wall(ktime)
-    }
-}
-
-/// All edges as they go over the wire: made once, and shared by snapshots whose edges are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Encoded(Arc<OnceLock<Bytes>>);
-
-impl Encoded {
-    pub(crate) fn edges<E>(&self, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
-        if let Some(bytes) = self.0.get() {
-            return Ok(bytes.clone());
-        }
-        let made = make()?;
-        Ok(self.0.get_or_init(|| made).clone())
     }
 }
 

@@ -247,7 +247,6 @@ impl Owner {
     }
 
     fn publish(&mut self, now: Ktime) {
-        let before = Arc::clone(&self.outlets.snapshots.borrow());
         let snapshot = publish::snapshot(&publish::Sources {
             settings: &self.settings,
             state: &self.state,
@@ -257,7 +256,6 @@ impl Owner {
             clock: self.clock,
             now,
             cpu_ratio: self.load.cpu_ratio(),
-            before: &before,
         });
         self.outlets.edges.send_replace(Arc::new(snapshot.edges.clone()));
         self.outlets.snapshots.send_replace(Arc::new(snapshot));

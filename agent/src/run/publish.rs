@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{loads::Load, probes::Probes};
 use crate::{
-    assemble::{edge::Edge, state::State},
+    assemble::state::State,
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::Detectors,
-    query::snapshot::{Encoded, ExporterView, Numbers, Snapshot},
+    query::snapshot::{ExporterView, Numbers, Snapshot},
     vitals::{Vital, Vitals},
 };
 
@@ -22,20 +22,16 @@ pub(super) struct Sources<'a> {
     pub(super) clock: Clock,
     pub(super) now: Ktime,
     pub(super) cpu_ratio: Option<f64>,
-    pub(super) before: &'a Snapshot,
 }
 
 pub(super) fn snapshot(from: &Sources<'_>) -> Snapshot {
-    let edges = from.state.edges();
-    let encoded =
-        if same(&edges, &from.before.edges) { from.before.encoded.clone() } else { Encoded::default() };
     Snapshot {
         node: from.settings.node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         at: from.now,
         clock: from.clock,
         window: from.settings.window,
-        edges,
+        edges: from.state.edges(),
         traces: from.state.traces(),
         findings: from.detectors.findings(),
         targets: from.probes.views(|tgid| from.state.knows(tgid).map(Arc::clone)),
@@ -43,13 +39,7 @@ pub(super) fn snapshot(from: &Sources<'_>) -> Snapshot {
         numbers: Numbers::read(from.vitals),
         cpu_ratio: from.cpu_ratio,
         rss_bytes: Load::rss_bytes(),
-        encoded,
     }
-}
-
-/// Edges that did not change are the same object in both.
-fn same(edges: &[Arc<Edge>], before: &[Arc<Edge>]) -> bool {
-    edges.len() == before.len() && edges.iter().zip(before).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 /// Before the first events.
@@ -68,7 +58,6 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         numbers: Numbers { uptime: Duration::ZERO, ..Numbers::default() },
         cpu_ratio: None,
         rss_bytes: None,
-        encoded: Encoded::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     table::{Tone, printable},
     topology, units,
 };
-use crate::query::proto::Edge;
+use crate::query::topology::Edge;
 
 pub(super) fn dot(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "digraph taskscope {{")?;
@@ -47,22 +47,21 @@ pub(super) fn mermaid(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn ends(edge: &Edge) -> [String; 2] {
-    let server = edge.server.as_ref().and_then(|it| it.peer.as_ref());
-    [edge.client.as_ref(), server].map(|it| printable(&peer_name(it)))
+    [&edge.client, &edge.server.peer].map(|it| printable(&peer_name(it)))
 }
 
 fn label(edge: &Edge) -> String {
-    let mut words = vec![format!(":{}", edge.server.as_ref().map_or(0, |it| it.port))];
-    if let Some(requests) = &edge.requests {
+    let mut words = vec![format!(":{}", edge.server.port)];
+    if let Some(requests) = &edge.numbers.requests {
         words.push(format!("{} requests", requests.count));
         if requests.errors != 0 {
             words.push(format!("{} errors", requests.errors));
         }
         words.extend(requests.p99_seconds.map(|it| format!("p99 {}", units::duration(it))));
-    } else if let Some(bytes) = &edge.bytes {
+    } else if let Some(bytes) = &edge.numbers.bytes {
         words.push(units::bytes(bytes.to_server.saturating_add(bytes.to_client)));
     }
-    let failed = edge.connections.map_or(0, |it| it.failed);
+    let failed = edge.numbers.connections.map_or(0, |it| it.failed);
     if failed != 0 {
         words.push(format!("{failed} failed"));
     }

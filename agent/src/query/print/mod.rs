@@ -17,7 +17,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::proto::{Head, Peer, Server, Target, peer};
+use super::{
+    proto::{Head, Peer, Target, peer},
+    topology::Server,
+};
 
 /// A form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,17 +97,16 @@ fn time(head: Option<&Head>) -> u64 {
     head.map_or(0, |it| it.time)
 }
 
-fn peer_name(peer: Option<&Peer>) -> String {
-    match peer.and_then(|it| it.of.as_ref()) {
+fn peer_name(peer: &Peer) -> String {
+    match &peer.of {
         Some(peer::Of::Target(target)) => target.service.clone(),
         Some(peer::Of::Outside(outside)) => outside.name.clone().unwrap_or_else(|| outside.address.clone()),
         None => units::UNKNOWN.to_owned(),
     }
 }
 
-fn server_name(server: Option<&Server>) -> String {
-    let name = peer_name(server.and_then(|it| it.peer.as_ref()));
-    let port = server.map_or(0, |it| it.port);
+fn server_name(server: &Server) -> String {
+    let (name, port) = (peer_name(&server.peer), server.port);
     // An IPv6 address needs its brackets before a port.
     if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
 }

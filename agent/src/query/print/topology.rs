@@ -7,13 +7,20 @@ use super::{
     table::{self, Column, Tone, number, text, wide},
     units,
 };
-use crate::query::proto::{BothWays, Connections, Edge, Network, Peer, Requests, TopologyAnswer, peer};
+use crate::query::{
+    proto::{BothWays, Connections, Network, Peer, Requests, peer},
+    topology::{Edge, Topology},
+};
 
-show!(TopologyAnswer, write);
+show!(Topology, write);
 
 const COLUMNS: &[Column<Edge>] = &[
-    number("SENT", |edge, _| units::or_unknown(edge.bytes, |it: BothWays| units::bytes(it.to_server))),
-    number("RECEIVED", |edge, _| units::or_unknown(edge.bytes, |it: BothWays| units::bytes(it.to_client))),
+    number("SENT", |edge, _| {
+        units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_server))
+    }),
+    number("RECEIVED", |edge, _| {
+        units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_client))
+    }),
     number("CONNS", |edge, _| connections(edge, |it| it.opened)),
     number("OPEN", |edge, _| connections(edge, |it| it.active)),
     number("FAILED", |edge, _| connections(edge, |it| it.failed)),
@@ -25,48 +32,46 @@ const COLUMNS: &[Column<Edge>] = &[
     number("P99", |edge, _| requests(edge, |it| it.p99_seconds.map(units::duration))),
     number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
     wide(number("RETRANS", |edge, _| network(edge, |it| it.retransmits.map(|it| it.total.to_string())))),
-    number("SEEN", |edge, now_ns| units::age(now_ns, edge.last_seen)),
-    wide(text("ROLE", |edge, _| edge.role_confidence.clone())),
-    wide(text("ID", |edge, _| edge.id.clone())),
+    number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
+    wide(text("ROLE", |edge, _| edge.numbers.role_confidence.clone())),
+    wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
     wide(text("PIDS", pids)),
-    text("EDGE", |edge, _| {
-        format!("{} → {}", peer_name(edge.client.as_ref()), server_name(edge.server.as_ref()))
-    }),
+    text("EDGE", |edge, _| format!("{} → {}", peer_name(&edge.client), server_name(&edge.server))),
 ];
 
-fn write(answer: &TopologyAnswer, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+fn write(answer: &Topology, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     match style.format {
         Format::Dot => graph::dot(&answer.items, out),
         Format::Mermaid => graph::mermaid(&answer.items, out),
         Format::Table | Format::Wide | Format::Json | Format::Tree => {
-            table::write(&answer.items, COLUMNS, super::time(answer.head.as_ref()), tone, style, out)
+            table::write(&answer.items, COLUMNS, answer.head.time, tone, style, out)
         }
     }
 }
 
 fn connections(edge: &Edge, number: fn(&Connections) -> u64) -> String {
-    units::or_unknown(edge.connections.as_ref(), |it| number(it).to_string())
+    units::or_unknown(edge.numbers.connections.as_ref(), |it| number(it).to_string())
 }
 
 fn requests(edge: &Edge, cell: fn(&Requests) -> Option<String>) -> String {
-    units::or_unknown(edge.requests.as_ref().and_then(cell), |it| it)
+    units::or_unknown(edge.numbers.requests.as_ref().and_then(cell), |it| it)
 }
 
 fn network(edge: &Edge, cell: fn(&Network) -> Option<String>) -> String {
-    units::or_unknown(edge.network.as_ref().and_then(cell), |it| it)
+    units::or_unknown(edge.numbers.network.as_ref().and_then(cell), |it| it)
 }
 
 fn pids(edge: &Edge, _: u64) -> String {
-    let pid = |peer: Option<&Peer>| match peer.and_then(|it| it.of.as_ref()) {
+    let pid = |peer: &Peer| match &peer.of {
         Some(peer::Of::Target(target)) => target.pid.to_string(),
         Some(peer::Of::Outside(_)) | None => units::UNKNOWN.to_owned(),
     };
-    format!("{} → {}", pid(edge.client.as_ref()), pid(edge.server.as_ref().and_then(|it| it.peer.as_ref())))
+    format!("{} → {}", pid(&edge.client), pid(&edge.server.peer))
 }
 
 pub(super) fn tone(edge: &Edge) -> Tone {
-    let failed = edge.connections.as_ref().is_some_and(|it| it.failed != 0);
-    let errors = edge.requests.as_ref().is_some_and(|it| it.errors != 0);
+    let failed = edge.numbers.connections.as_ref().is_some_and(|it| it.failed != 0);
+    let errors = edge.numbers.requests.as_ref().is_some_and(|it| it.errors != 0);
     if failed {
         Tone::Alarm
     } else if errors {
@@ -94,7 +99,7 @@ mod tests {
         check(&shop(), Format::Mermaid, "topology.mmd");
     }
 
-    fn shop() -> TopologyAnswer {
-        answer(&samples::snapshot(), &Filter::default()).unwrap()
+    fn shop() -> Topology {
+        answer(&samples::snapshot(), &Filter::default()).unwrap().try_into().unwrap()
     }
 }

@@ -1,6 +1,8 @@
 //! `taskscope topology`: who talks to whom.
 
-use std::{cmp::Ordering, time::Duration};
+use std::{cmp::Ordering, net::IpAddr, sync::Arc, time::Duration};
+
+use ahash::AHashMap;
 
 use super::{
     Refusal,
@@ -11,11 +13,10 @@ use super::{
 use crate::{
     assemble::edge::{self, EdgeId},
     query::{
-        proto::{
-            BothWays, Connections, Edge, Filter, Network, Requests, Retransmits, Server, TopologyAnswer,
-        },
+        proto::{BothWays, Connections, Edge, Filter, Network, Peer, Requests, Retransmits, TopologyAnswer},
         snapshot::Snapshot,
     },
+    targets::process::Process,
 };
 
 pub(crate) const COLUMNS: &[Column<edge::Edge>] = &[
@@ -32,20 +33,17 @@ pub(crate) const COLUMNS: &[Column<edge::Edge>] = &[
 ];
 
 pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAnswer, Refusal> {
-    Ok(TopologyAnswer { items: all(snapshot, filter)?, ..frame(snapshot, filter) })
-}
-
-/// The answer without its edges.
-pub(crate) fn frame(snapshot: &Snapshot, filter: &Filter) -> TopologyAnswer {
-    TopologyAnswer {
+    let edges = asked(snapshot, filter)?;
+    let mut ends = Ends { node: &snapshot.node, places: AHashMap::new(), peers: Vec::new() };
+    Ok(TopologyAnswer {
         head: Some(shapes::head("topology", snapshot, filter)),
-        items: Vec::new(),
+        items: edges.into_iter().map(|it| edge(it, snapshot, &mut ends)).collect(),
         lost: shapes::lost(snapshot),
-    }
+        peers: ends.peers,
+    })
 }
 
-/// The edges that the filter asks for.
-pub(crate) fn all(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Edge>, Refusal> {
+fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Result<Vec<&'a edge::Edge>, Refusal> {
     let selection = Selection::new(filter, snapshot)?;
     let asked = filter.edge.as_deref().map(edge_id).transpose()?;
     let mut edges: Vec<_> = snapshot
@@ -56,7 +54,7 @@ pub(crate) fn all(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Edge>, Ref
         .filter(|it| selection.time(it.last_seen) && has_process(it, &selection))
         .collect();
     sort::sort_and_cut(&mut edges, COLUMNS, filter)?;
-    Ok(edges.into_iter().map(|it| edge(it, snapshot)).collect())
+    Ok(edges)
 }
 
 /// Largest first; of equals the one with the smaller id, so that tables do not dance.
@@ -78,15 +76,39 @@ fn edge_id(given: &str) -> Result<EdgeId, Refusal> {
     }
 }
 
-fn edge(edge: &edge::Edge, snapshot: &Snapshot) -> Edge {
-    let node = &snapshot.node;
+/// The ends of edges, each once.
+struct Ends<'a> {
+    node: &'a str,
+    places: AHashMap<EndKey<'a>, u32>,
+    peers: Vec<Peer>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum EndKey<'a> {
+    /// By its description, of which a process may have several: before and after it was looked at.
+    Process(*const Process),
+    Address(IpAddr, Option<&'a str>),
+}
+
+impl<'a> Ends<'a> {
+    fn place(&mut self, peer: &'a edge::Peer) -> u32 {
+        let key = match peer {
+            edge::Peer::Process(process) => EndKey::Process(Arc::as_ptr(process)),
+            edge::Peer::Address { ip, name } => EndKey::Address(*ip, name.as_deref()),
+        };
+        *self.places.entry(key).or_insert_with(|| {
+            self.peers.push(shapes::peer(peer, self.node));
+            u32::try_from(self.peers.len() - 1).expect("there are not that many edges")
+        })
+    }
+}
+
+fn edge<'a>(edge: &'a edge::Edge, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
     Edge {
-        id: format!("{:016x}", edge.id.0),
-        client: Some(shapes::peer(&edge.client, node)),
-        server: Some(Server {
-            peer: Some(shapes::peer(&edge.server, node)),
-            port: u32::from(edge.server_port),
-        }),
+        id: edge.id.0,
+        client: ends.place(&edge.client),
+        server: ends.place(&edge.server),
+        server_port: u32::from(edge.server_port),
         transport: "tcp".to_owned(),
         protocol: edge.protocol.map(str::to_owned),
         role_confidence: edge.confidence.name().to_owned(),
@@ -134,7 +156,7 @@ fn network(edge::Network { rtt, retransmits }: edge::Network) -> Option<Network>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::samples;
+    use crate::{query::samples, targets::process::Runtime};
 
     #[test]
     fn an_edge_is_found_by_either_end() {
@@ -153,12 +175,27 @@ mod tests {
         assert!(matches!(answer(&samples::snapshot(), &filter), Err(Refusal::BadEdge { .. })));
     }
 
+    #[test]
+    fn an_end_of_many_edges_stands_once() {
+        let mut snapshot = samples::many_edges(1);
+        let edge = edge::Edge::clone(&snapshot.edges[0]);
+        // The same process, known better.
+        let shop =
+            Process { runtime: Runtime::Go("go1.26.9".to_owned()), ..Process::clone(&samples::shop()) };
+        let client = edge::Peer::Process(Arc::new(shop));
+        snapshot.edges.push(Arc::new(edge::Edge { id: EdgeId(7), ..edge.clone() }));
+        snapshot.edges.push(Arc::new(edge::Edge { id: EdgeId(8), client, ..edge }));
+        let answer = answer(&snapshot, &Filter::default()).unwrap();
+        let ends: Vec<_> = answer.items.iter().map(|it| (it.client, it.server)).collect();
+        assert_eq!((ends, answer.peers.len()), (vec![(0, 1), (0, 1), (2, 1)], 3));
+    }
+
     #[track_caller]
     fn check(set: fn(&mut Filter), want: &str) {
         let mut filter = Filter::default();
         set(&mut filter);
         let answer = answer(&samples::snapshot(), &filter).unwrap();
-        let ids: Vec<_> = answer.items.iter().map(|it| it.id.trim_start_matches('0')).collect();
+        let ids: Vec<_> = answer.items.iter().map(|it| format!("{:x}", it.id)).collect();
         assert_eq!(ids.join(" "), want, "{filter:?}");
     }
 }
