@@ -44,9 +44,13 @@ fn generate_query() {
         builder = builder.message_attribute(format!(".taskscope.v1.{wrapper}"), "#[serde(transparent)]");
     }
     builder = builder.field_attribute("head", "#[serde(flatten)]");
-    // They become the ends that they point to.
-    for place in ["Edge.client", "Edge.server", "Edge.server_port"] {
-        builder = builder.field_attribute(place, "#[serde(skip)]");
+    // Numbers here, ends and words in JSON (`query/topology.rs`).
+    for number in ["client", "server", "server_port", "transport", "role_confidence"] {
+        builder = builder.field_attribute(format!("Edge.{number}"), "#[serde(skip)]");
+    }
+    // Ten thousand edges are read at once, most without these.
+    for seldom in ["Edge.requests", "Edge.network"] {
+        builder = builder.boxed(format!(".taskscope.v1.{seldom}"));
     }
     builder = builder
         .field_attribute("Edge.id", "#[serde(serialize_with = \"crate::query::json::hex\")]")

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     proto::{DoctorAnswer, FindingsAnswer, StatusAnswer, TargetsAnswer, TraceAnswer, TracesAnswer},
-    topology::Topology,
+    topology::Whole,
 };
 
 type Make = fn() -> Value;
@@ -17,7 +17,7 @@ const COMMANDS: [(&str, Make); 7] = [
     ("doctor", make::<DoctorAnswer>),
     ("status", make::<StatusAnswer>),
     ("targets", make::<TargetsAnswer>),
-    ("topology", make::<Topology>),
+    ("topology", make::<Whole<'_>>),
     ("traces", make::<TracesAnswer>),
     ("traces TRACE_ID", make::<TraceAnswer>),
     ("findings", make::<FindingsAnswer>),

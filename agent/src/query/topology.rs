@@ -1,37 +1,49 @@
-//! The topology as clients have it: each edge with its ends.
+//! The topology as clients have it: edges with their ends.
 //!
-//! On the wire every end stands once, for a service that talks to a thousand others is spelled out
-//! a thousand times otherwise; and that is most of the answer.
+//! On the wire every end stands once, for a service that talks to a thousand others would be spelled
+//! out a thousand times, and that would be most of the answer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::proto::{self, Head, Peer, TopologyAnswer};
+use super::proto::{self, Head, Peer, RoleConfidence, TopologyAnswer, Transport};
 
-/// What the agent answers to `topology`, and its JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+/// What the agent answers to `topology`: every edge of it has its ends.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    #[serde(flatten)]
     pub head: Head,
-    pub items: Vec<Edge>,
-    pub lost: BTreeMap<String, u64>,
+    edges: Vec<proto::Edge>,
+    peers: Vec<Peer>,
+    lost: BTreeMap<String, u64>,
+}
+
+/// Its JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Whole<'a> {
+    #[serde(flatten)]
+    head: &'a Head,
+    items: Vec<Edge<'a>>,
+    lost: &'a BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Edge {
+pub struct Edge<'a> {
     #[serde(flatten)]
-    pub numbers: proto::Edge,
-    pub client: Arc<Peer>,
-    pub server: Server,
+    pub numbers: &'a proto::Edge,
+    pub client: &'a Peer,
+    pub server: Server<'a>,
+    pub transport: &'static str,
+    /// How it is known who the client is: `exact`, `packet`, `listener`, `service`, `port` or `none`.
+    pub role_confidence: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Server {
+pub struct Server<'a> {
     #[serde(flatten)]
-    pub peer: Arc<Peer>,
+    pub peer: &'a Peer,
     pub port: u32,
 }
 
@@ -40,18 +52,54 @@ pub struct Server {
 #[error("an edge of the answer lacks an end")]
 pub struct Incomplete;
 
+impl Topology {
+    #[must_use]
+    pub fn edges(&self) -> Vec<Edge<'_>> {
+        self.edges.iter().map(|numbers| self.edge(numbers)).collect()
+    }
+
+    #[must_use]
+    pub fn n_edges(&self) -> usize {
+        self.edges.len()
+    }
+
+    pub(crate) fn whole(&self) -> Whole<'_> {
+        Whole { head: &self.head, items: self.edges(), lost: &self.lost }
+    }
+
+    fn edge<'a>(&'a self, numbers: &'a proto::Edge) -> Edge<'a> {
+        // Whether they are there was looked at when the answer came.
+        let peer = |place: u32| &self.peers[place as usize];
+        Edge {
+            numbers,
+            client: peer(numbers.client),
+            server: Server { peer: peer(numbers.server), port: numbers.server_port },
+            transport: match numbers.transport() {
+                Transport::Tcp => "tcp",
+            },
+            role_confidence: match numbers.role_confidence() {
+                RoleConfidence::None => "none",
+                RoleConfidence::Port => "port",
+                RoleConfidence::Service => "service",
+                RoleConfidence::Listener => "listener",
+                RoleConfidence::Packet => "packet",
+                RoleConfidence::Exact => "exact",
+            },
+        }
+    }
+}
+
 impl TryFrom<TopologyAnswer> for Topology {
     type Error = Incomplete;
 
-    fn try_from(TopologyAnswer { head, items, lost, peers }: TopologyAnswer) -> Result<Self, Incomplete> {
-        let peers: Vec<_> = peers.into_iter().map(Arc::new).collect();
-        let peer = |place: u32| peers.get(usize::try_from(place).ok()?).map(Arc::clone);
-        let whole = |numbers: proto::Edge| {
-            let server = Server { peer: peer(numbers.server)?, port: numbers.server_port };
-            Some(Edge { client: peer(numbers.client)?, server, numbers })
-        };
-        let items = items.into_iter().map(whole).collect::<Option<_>>();
-        Ok(Self { head: head.ok_or(Incomplete)?, items: items.ok_or(Incomplete)?, lost })
+    fn try_from(answer: TopologyAnswer) -> Result<Self, Incomplete> {
+        let TopologyAnswer { head, items: edges, lost, peers } = answer;
+        let places = edges.iter().flat_map(|edge| [edge.client, edge.server]);
+        let n_peers = places.max().map_or(0, |place| place as usize + 1);
+        match head {
+            Some(head) if n_peers <= peers.len() => Ok(Self { head, edges, peers, lost }),
+            _ => Err(Incomplete),
+        }
     }
 }
 
@@ -68,7 +116,7 @@ mod tests {
             peers: vec![Peer::default(); 2],
             ..TopologyAnswer::default()
         };
-        assert_eq!(Topology::try_from(answer.clone()).unwrap().items.len(), 1);
+        assert_eq!(Topology::try_from(answer.clone()).unwrap().edges().len(), 1);
         answer.peers.pop();
         assert_eq!(Topology::try_from(answer), Err(Incomplete));
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::query::topology::Edge;
 
-pub(super) fn dot(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn dot(edges: &[Edge<'_>], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "digraph taskscope {{")?;
     writeln!(out, "  rankdir=LR;\n  node [shape=box];")?;
     for edge in edges {
@@ -27,7 +27,7 @@ pub(super) fn dot(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "}}")
 }
 
-pub(super) fn mermaid(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn mermaid(edges: &[Edge<'_>], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "flowchart LR")?;
     let mut nodes = BTreeMap::new();
     for name in edges.iter().flat_map(ends) {
@@ -46,11 +46,11 @@ pub(super) fn mermaid(edges: &[Edge], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn ends(edge: &Edge) -> [String; 2] {
-    [&edge.client, &edge.server.peer].map(|it| printable(&peer_name(it)))
+fn ends(edge: &Edge<'_>) -> [String; 2] {
+    [edge.client, edge.server.peer].map(|it| printable(&peer_name(it)))
 }
 
-fn label(edge: &Edge) -> String {
+fn label(edge: &Edge<'_>) -> String {
     let mut words = vec![format!(":{}", edge.server.port)];
     if let Some(requests) = &edge.numbers.requests {
         words.push(format!("{} requests", requests.count));

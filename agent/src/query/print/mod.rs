@@ -105,8 +105,8 @@ fn peer_name(peer: &Peer) -> String {
     }
 }
 
-fn server_name(server: &Server) -> String {
-    let (name, port) = (peer_name(&server.peer), server.port);
+fn server_name(server: &Server<'_>) -> String {
+    let (name, port) = (peer_name(server.peer), server.port);
     // An IPv6 address needs its brackets before a port.
     if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
 }

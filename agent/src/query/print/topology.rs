@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Format, Style, graph, peer_name, server_name, show,
+    Format, Show, Style, graph, peer_name, server_name,
     table::{self, Column, Tone, number, text, wide},
     units,
 };
@@ -12,64 +12,80 @@ use crate::query::{
     topology::{Edge, Topology},
 };
 
-show!(Topology, write);
+impl Show for Topology {
+    fn n_items(&self) -> usize {
+        self.n_edges()
+    }
 
-const COLUMNS: &[Column<Edge>] = &[
-    number("SENT", |edge, _| {
-        units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_server))
-    }),
-    number("RECEIVED", |edge, _| {
-        units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_client))
-    }),
-    number("CONNS", |edge, _| connections(edge, |it| it.opened)),
-    number("OPEN", |edge, _| connections(edge, |it| it.active)),
-    number("FAILED", |edge, _| connections(edge, |it| it.failed)),
-    wide(number("RESET", |edge, _| connections(edge, |it| it.reset))),
-    number("REQUESTS", |edge, _| requests(edge, |it| Some(it.count.to_string()))),
-    number("ERRORS", |edge, _| requests(edge, |it| Some(it.errors.to_string()))),
-    wide(number("P50", |edge, _| requests(edge, |it| it.p50_seconds.map(units::duration)))),
-    wide(number("P95", |edge, _| requests(edge, |it| it.p95_seconds.map(units::duration)))),
-    number("P99", |edge, _| requests(edge, |it| it.p99_seconds.map(units::duration))),
-    number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
-    wide(number("RETRANS", |edge, _| network(edge, |it| it.retransmits.map(|it| it.total.to_string())))),
-    number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
-    wide(text("ROLE", |edge, _| edge.numbers.role_confidence.clone())),
-    wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
-    wide(text("PIDS", pids)),
-    text("EDGE", |edge, _| format!("{} → {}", peer_name(&edge.client), server_name(&edge.server))),
-];
+    fn text(&self, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+        write(self, style, out)
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        super::json(&self.whole())
+    }
+}
+
+/// A function, because an edge borrows from its answer.
+fn columns<'a>() -> [Column<Edge<'a>>; 18] {
+    [
+        number("SENT", |edge, _| {
+            units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_server))
+        }),
+        number("RECEIVED", |edge, _| {
+            units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_client))
+        }),
+        number("CONNS", |edge, _| connections(edge, |it| it.opened)),
+        number("OPEN", |edge, _| connections(edge, |it| it.active)),
+        number("FAILED", |edge, _| connections(edge, |it| it.failed)),
+        wide(number("RESET", |edge, _| connections(edge, |it| it.reset))),
+        number("REQUESTS", |edge, _| requests(edge, |it| Some(it.count.to_string()))),
+        number("ERRORS", |edge, _| requests(edge, |it| Some(it.errors.to_string()))),
+        wide(number("P50", |edge, _| requests(edge, |it| it.p50_seconds.map(units::duration)))),
+        wide(number("P95", |edge, _| requests(edge, |it| it.p95_seconds.map(units::duration)))),
+        number("P99", |edge, _| requests(edge, |it| it.p99_seconds.map(units::duration))),
+        number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
+        wide(number("RETRANS", |edge, _| network(edge, |it| it.retransmits.map(|it| it.total.to_string())))),
+        number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
+        wide(text("ROLE", |edge, _| edge.role_confidence.to_owned())),
+        wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
+        wide(text("PIDS", pids)),
+        text("EDGE", |edge, _| format!("{} → {}", peer_name(edge.client), server_name(&edge.server))),
+    ]
+}
 
 fn write(answer: &Topology, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let edges = answer.edges();
     match style.format {
-        Format::Dot => graph::dot(&answer.items, out),
-        Format::Mermaid => graph::mermaid(&answer.items, out),
+        Format::Dot => graph::dot(&edges, out),
+        Format::Mermaid => graph::mermaid(&edges, out),
         Format::Table | Format::Wide | Format::Json | Format::Tree => {
-            table::write(&answer.items, COLUMNS, answer.head.time, tone, style, out)
+            table::write(&edges, &columns(), answer.head.time, tone, style, out)
         }
     }
 }
 
-fn connections(edge: &Edge, number: fn(&Connections) -> u64) -> String {
+fn connections(edge: &Edge<'_>, number: fn(&Connections) -> u64) -> String {
     units::or_unknown(edge.numbers.connections.as_ref(), |it| number(it).to_string())
 }
 
-fn requests(edge: &Edge, cell: fn(&Requests) -> Option<String>) -> String {
-    units::or_unknown(edge.numbers.requests.as_ref().and_then(cell), |it| it)
+fn requests(edge: &Edge<'_>, cell: fn(&Requests) -> Option<String>) -> String {
+    units::or_unknown(edge.numbers.requests.as_deref().and_then(cell), |it| it)
 }
 
-fn network(edge: &Edge, cell: fn(&Network) -> Option<String>) -> String {
-    units::or_unknown(edge.numbers.network.as_ref().and_then(cell), |it| it)
+fn network(edge: &Edge<'_>, cell: fn(&Network) -> Option<String>) -> String {
+    units::or_unknown(edge.numbers.network.as_deref().and_then(cell), |it| it)
 }
 
-fn pids(edge: &Edge, _: u64) -> String {
+fn pids(edge: &Edge<'_>, _: u64) -> String {
     let pid = |peer: &Peer| match &peer.of {
         Some(peer::Of::Target(target)) => target.pid.to_string(),
         Some(peer::Of::Outside(_)) | None => units::UNKNOWN.to_owned(),
     };
-    format!("{} → {}", pid(&edge.client), pid(&edge.server.peer))
+    format!("{} → {}", pid(edge.client), pid(edge.server.peer))
 }
 
-pub(super) fn tone(edge: &Edge) -> Tone {
+pub(super) fn tone(edge: &Edge<'_>) -> Tone {
     let failed = edge.numbers.connections.as_ref().is_some_and(|it| it.failed != 0);
     let errors = edge.numbers.requests.as_ref().is_some_and(|it| it.errors != 0);
     if failed {

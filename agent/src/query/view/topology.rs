@@ -13,7 +13,10 @@ use super::{
 use crate::{
     assemble::edge::{self, EdgeId},
     query::{
-        proto::{BothWays, Connections, Edge, Filter, Network, Peer, Requests, Retransmits, TopologyAnswer},
+        proto::{
+            BothWays, Connections, Edge, Filter, Network, Peer, Requests, Retransmits, RoleConfidence,
+            TopologyAnswer, Transport,
+        },
         snapshot::Snapshot,
     },
     targets::process::Process,
@@ -109,16 +112,27 @@ fn edge<'a>(edge: &'a edge::Edge, snapshot: &Snapshot, ends: &mut Ends<'a>) -> E
         client: ends.place(&edge.client),
         server: ends.place(&edge.server),
         server_port: u32::from(edge.server_port),
-        transport: "tcp".to_owned(),
+        transport: Transport::Tcp.into(),
         protocol: edge.protocol.map(str::to_owned),
-        role_confidence: edge.confidence.name().to_owned(),
+        role_confidence: confidence(edge.confidence).into(),
         connections: Some(connections(&edge.connections)),
         bytes: Some(both_ways(edge.bytes)),
         packets: Some(both_ways(edge.packets)),
-        requests: edge.requests.as_ref().map(requests),
-        network: network(edge.network),
+        requests: edge.requests.as_ref().map(|it| Box::new(requests(it))),
+        network: network(edge.network).map(Box::new),
         first_seen: snapshot.wall(edge.first_seen).0,
         last_seen: snapshot.wall(edge.last_seen).0,
+    }
+}
+
+fn confidence(confidence: edge::Confidence) -> RoleConfidence {
+    match confidence {
+        edge::Confidence::None => RoleConfidence::None,
+        edge::Confidence::Port => RoleConfidence::Port,
+        edge::Confidence::Service => RoleConfidence::Service,
+        edge::Confidence::Listener => RoleConfidence::Listener,
+        edge::Confidence::Packet => RoleConfidence::Packet,
+        edge::Confidence::Exact => RoleConfidence::Exact,
     }
 }
 
