@@ -1,29 +1,32 @@
 //! A request record becomes a span.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use agent_common::event::http::{Call, end, joined_by, side};
 
 use super::{
     address,
     span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    texts::Texts,
 };
 use crate::{clock::Ktime, targets::process::Process};
 
 /// `None` when the record contradicts itself, which no kernel half of this build makes.
 #[must_use]
-pub(super) fn span(call: &Call, process: &Arc<Process>) -> Option<Span> {
+pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Option<Span> {
     let side = match call.side {
         side::SERVER => Side::Server,
         side::CLIENT => Side::Client,
         _ => return None,
     };
     let outcome = outcome(call, side)?;
-    let target = text(&call.path, call.path_len);
-    let (path, has_query) = target.split_once('?').map_or((&*target, false), |(path, _)| (path, true));
-    let method = text(&call.method, call.method_len).into_owned();
-    // net/http: an empty method of a client's request means GET.
-    let method = if method.is_empty() && side == Side::Client { "GET".to_owned() } else { method };
+    let target = cut(&call.path, call.path_len);
+    let query = target.iter().position(|byte| *byte == b'?');
+    let method = match cut(&call.method, call.method_len) {
+        // net/http: an empty method of a client's request means GET.
+        b"" if side == Side::Client => b"GET",
+        method => method,
+    };
     Some(Span {
         trace_id: TraceId(call.trace_id),
         span_id: SpanId(call.span_id),
@@ -38,10 +41,10 @@ pub(super) fn span(call: &Call, process: &Arc<Process>) -> Option<Span> {
         process: Arc::clone(process),
         began: Ktime(call.began_ktime_ns),
         ended: Ktime(call.header.ktime_ns),
-        method,
-        path: path.to_owned(),
-        has_query,
-        host: text(&call.host, call.host_len).into_owned(),
+        method: texts.get(method),
+        path: texts.get(&target[..query.unwrap_or(target.len())]),
+        has_query: query.is_some(),
+        host: texts.get(cut(&call.host, call.host_len)),
         outcome,
         local: address::socket(call.local, call.local_port),
         peer: address::socket(call.remote, call.remote_port),
@@ -63,13 +66,12 @@ fn outcome(call: &Call, side: Side) -> Option<Outcome> {
     })
 }
 
-fn text(bytes: &[u8], len: u8) -> Cow<'_, str> {
-    let len = usize::from(len).min(bytes.len());
-    String::from_utf8_lossy(&bytes[..len])
+fn cut(bytes: &[u8], len: u8) -> &[u8] {
+    &bytes[..usize::from(len).min(bytes.len())]
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use agent_common::Wire as _;
 
     use super::*;
@@ -97,11 +99,16 @@ mod tests {
     #[test]
     fn rubbish_is_no_span() {
         let process = directory::tests::process(1, "/bin/a");
-        assert_eq!(span(&Call::zeroed(), &process), None);
+        assert_eq!(span(&Call::zeroed(), &process, &mut Texts::default()), None);
         let call = Call { side: side::SERVER, end: 77, ..Call::zeroed() };
-        assert_eq!(span(&call, &process), None);
+        assert_eq!(span(&call, &process, &mut Texts::default()), None);
         let call = Call { side: 1, end: 1, path_len: 255, host_len: 255, method_len: 255, ..Call::zeroed() };
-        assert!(span(&call, &process).is_some(), "lengths beyond the fields are cut");
+        assert!(span(&call, &process, &mut Texts::default()).is_some(), "lengths beyond the fields are cut");
+    }
+
+    /// A server's, that says nothing else.
+    pub(in crate::assemble) fn returned() -> Call {
+        Call { side: side::SERVER, end: end::RETURNED, ..Call::zeroed() }
     }
 
     #[track_caller]
@@ -122,7 +129,7 @@ mod tests {
         call.method_len = method.len() as u8;
         call.path[..path.len()].copy_from_slice(path.as_bytes());
         call.path_len = path.len() as u8;
-        let span = span(&call, &directory::tests::process(1, "/bin/a")).unwrap();
+        let span = span(&call, &directory::tests::process(1, "/bin/a"), &mut Texts::default()).unwrap();
         let got =
             format!("{:?} {} {} ?{} {:?}", span.side, span.method, span.path, span.has_query, span.outcome);
         assert_eq!(got, want, "{input}");

@@ -14,6 +14,7 @@ mod role;
 mod sockets;
 pub mod span;
 pub mod state;
+mod texts;
 mod topology;
 pub mod traces;
 

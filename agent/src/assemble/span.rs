@@ -60,6 +60,9 @@ pub enum JoinedBy {
     Connection,
 }
 
+/// Spans that ended about the same time, shared by all who keep them.
+pub type Batch = Arc<Vec<Span>>;
+
 /// An HTTP/1 request that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -73,13 +76,13 @@ pub struct Span {
     pub began: Ktime,
     pub ended: Ktime,
     /// Upper case, as sent; empty when it could not be read.
-    pub method: String,
+    pub method: Arc<str>,
     /// Without query; cut at `limits::PATH_BYTES`.
-    pub path: String,
+    pub path: Arc<str>,
     /// Whether there was a query: its values are never copied out of the kernel half's record.
     pub has_query: bool,
     /// `Host` as the program wrote it, port included.
-    pub host: String,
+    pub host: Arc<str>,
     pub outcome: Outcome,
     /// Own and other end of the connection, when it has an identity.
     pub local: Option<SocketAddr>,

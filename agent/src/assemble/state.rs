@@ -17,9 +17,10 @@ use super::{
     http,
     requests::{Request, Requests, Tuple},
     sockets::{Sockets, Surroundings},
-    span::Span,
+    span::{Batch, Span},
+    texts::Texts,
     topology::Topology,
-    traces::{Trace, Traces},
+    traces::Traces,
 };
 use crate::{
     clock::Ktime,
@@ -30,7 +31,7 @@ use crate::{
 /// What a batch of events gave, for those who come after.
 #[derive(Debug, Default)]
 pub struct Output {
-    pub spans: Vec<Arc<Span>>,
+    pub spans: Batch,
     pub failures: Vec<ConnectFailure>,
 }
 
@@ -42,6 +43,7 @@ pub struct State {
     topology: Topology,
     requests: Requests,
     traces: Traces,
+    texts: Texts,
     vitals: Arc<Vitals>,
     window: Duration,
 }
@@ -55,6 +57,7 @@ impl State {
             topology: Topology::default(),
             requests: Requests::default(),
             traces: Traces::default(),
+            texts: Texts::default(),
             vitals,
             window,
         }
@@ -107,12 +110,12 @@ impl State {
 
     /// Takes a batch, in the order in which the kernel half made it.
     pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
-        let mut output = Output::default();
+        let (mut spans, mut failures) = (Vec::with_capacity(events.len()), Vec::new());
         for event in events {
             match event {
                 Event::Closed(it) => self.socket(&it.row, true, now),
-                Event::ConnectFailed(it) => output.failures.push(self.connect_failed(it, now)),
-                Event::Call(it) => output.spans.extend(self.call(it)),
+                Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
+                Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
                 Event::Exec(_) => {}
                 Event::Exit(it) => self.directory.end(Tgid(it.header.tgid), now),
@@ -120,7 +123,11 @@ impl State {
         }
         self.settle(now);
         self.vitals.add(Vital::EventsAssembled, events.len() as u64);
-        output
+        let spans = Arc::new(spans);
+        if !spans.is_empty() {
+            self.traces.add(Arc::clone(&spans));
+        }
+        Output { spans, failures }
     }
 
     /// Takes a whole dump of the sockets.
@@ -148,7 +155,7 @@ impl State {
     }
 
     #[must_use]
-    pub fn traces(&self) -> Vec<Arc<Trace>> {
+    pub fn spans(&self) -> Vec<Batch> {
         self.traces.snapshot()
     }
 
@@ -187,12 +194,12 @@ impl State {
         }
     }
 
-    fn call(&mut self, call: &Call) -> Option<Arc<Span>> {
-        let Some(process) = self.knows(Tgid(call.header.tgid)) else {
+    fn call(&mut self, call: &Call) -> Option<Span> {
+        let Some(known) = self.directory.get(Tgid(call.header.tgid)) else {
             self.vitals.add(Vital::SpansUnknownProcess, 1);
             return None;
         };
-        let Some(span) = http::span(call, process).map(Arc::new) else {
+        let Some(span) = http::span(call, &known.process, &mut self.texts) else {
             self.vitals.add(Vital::EventsUndecodable, 1);
             return None;
         };
@@ -200,7 +207,6 @@ impl State {
         if let Some(request) = request(call, &span) {
             self.requests.add(request, &self.vitals);
         }
-        self.traces.add(Arc::clone(&span));
         Some(span)
     }
 }

@@ -1,66 +1,121 @@
-//! The traces of late, for those who ask on the node. Bounded; the oldest leave.
+//! The spans of late, for those who ask on the node. Bounded; the oldest leave.
+//!
+//! Kept as they come: which of them make a trace is found out when somebody asks.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 
-use super::span::{Span, TraceId};
+use super::span::{Batch, Span, TraceId};
 use crate::clock::Ktime;
 
-const MAX_TRACES: usize = 1000;
-const MAX_SPANS_OF_A_TRACE: usize = 200;
+/// A span takes some 200 bytes.
+const MAX_SPANS: usize = 20_000;
 
-/// Spans that belong together, in the order in which they ended.
+/// Spans that belong together, in the order in which they ended. Never empty.
 #[derive(Clone, Debug)]
-pub struct Trace {
+pub struct Trace<'a> {
     pub trace_id: TraceId,
-    pub spans: Vec<Arc<Span>>,
-    pub last_ended: Ktime,
+    pub spans: Vec<&'a Span>,
 }
 
-/// By id, in the order in which they began to be seen.
+/// Those that one question can be about, the newest first.
+#[must_use]
+pub fn traces(batches: &[Batch]) -> Vec<Trace<'_>> {
+    let mut places = AHashMap::new();
+    let mut traces: Vec<Trace<'_>> = Vec::new();
+    for span in batches.iter().flat_map(|batch| batch.iter()) {
+        let place = *places.entry(span.trace_id).or_insert(traces.len());
+        match traces.get_mut(place) {
+            Some(trace) => trace.spans.push(span),
+            None => traces.push(Trace { trace_id: span.trace_id, spans: vec![span] }),
+        }
+    }
+    traces.reverse();
+    traces
+}
+
+/// In the order in which they came.
 #[derive(Debug, Default)]
 pub struct Traces {
-    by_id: AHashMap<TraceId, Arc<Trace>>,
-    order: VecDeque<TraceId>,
+    batches: VecDeque<Batch>,
+    n_spans: usize,
 }
 
 impl Traces {
-    pub fn add(&mut self, span: Arc<Span>) {
-        let trace_id = span.trace_id;
-        if let Some(trace) = self.by_id.get_mut(&trace_id) {
-            let trace = Arc::make_mut(trace);
-            trace.last_ended = trace.last_ended.max(span.ended);
-            if trace.spans.len() < MAX_SPANS_OF_A_TRACE {
-                trace.spans.push(span);
-            }
-            return;
+    pub fn add(&mut self, batch: Batch) {
+        self.n_spans += batch.len();
+        self.batches.push_back(batch);
+        while MAX_SPANS < self.n_spans && 1 < self.batches.len() {
+            self.forget_oldest();
         }
-        if MAX_TRACES <= self.order.len()
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_id.remove(&oldest);
-        }
-        let last_ended = span.ended;
-        self.by_id.insert(trace_id, Arc::new(Trace { trace_id, spans: vec![span], last_ended }));
-        self.order.push_back(trace_id);
     }
 
-    /// Newest first.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<Arc<Trace>> {
-        self.order.iter().rev().filter_map(|id| self.by_id.get(id)).map(Arc::clone).collect()
+    pub fn snapshot(&self) -> Vec<Batch> {
+        self.batches.iter().map(Arc::clone).collect()
     }
 
     /// Forgets what is older than the window.
     pub fn sweep(&mut self, now: Ktime, window: Duration) {
-        while let Some(oldest) = self.order.front() {
-            let is_old = self.by_id.get(oldest).is_none_or(|trace| window < now.since(trace.last_ended));
-            if !is_old {
-                return;
-            }
-            self.by_id.remove(oldest);
-            self.order.pop_front();
+        let is_old = |batch: &Batch| batch.iter().all(|span| window < now.since(span.ended));
+        while self.batches.front().is_some_and(is_old) {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let gone = self.batches.pop_front();
+        self.n_spans -= gone.map_or(0, |batch| batch.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::{directory, http, texts::Texts};
+
+    #[test]
+    fn spans_of_a_trace_are_found_in_several_batches() {
+        let mut all = Traces::default();
+        all.add(batch(&[(1, 10), (2, 11)]));
+        all.add(batch(&[(1, 12)]));
+        all.add(batch(&[(3, 13), (3, 14)]));
+        let snapshot = all.snapshot();
+        let got: Vec<_> = traces(&snapshot).iter().map(|it| (it.trace_id.0[0], it.spans.len())).collect();
+        assert_eq!(got, [(3, 2), (2, 1), (1, 2)]);
+    }
+
+    #[test]
+    fn the_oldest_leave() {
+        let mut all = Traces::default();
+        for second in 0..5 {
+            all.add(batch(&vec![(second as u8, second); MAX_SPANS / 4]));
+        }
+        assert_eq!((all.n_spans, all.batches.len()), (MAX_SPANS, 4));
+        all.add(batch(&vec![(9, 9); MAX_SPANS + 1]));
+        assert_eq!(all.batches.len(), 1, "one batch is kept, however large");
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_leaves() {
+        let mut all = Traces::default();
+        all.add(batch(&[(1, 10), (1, 20)]));
+        all.add(batch(&[(2, 30)]));
+        all.sweep(Ktime(25_000_000_000), Duration::from_secs(10));
+        assert_eq!(all.n_spans, 3, "a part of the batch is young enough");
+        all.sweep(Ktime(31_000_000_000), Duration::from_secs(10));
+        assert_eq!(all.n_spans, 1);
+    }
+
+    /// Of (first byte of the trace id, second of the end).
+    fn batch(spans: &[(u8, u64)]) -> Batch {
+        let process = directory::tests::process(1, "/bin/a");
+        let span = |(trace, second): &(u8, u64)| {
+            let call = http::tests::returned();
+            let span = http::span(&call, &process, &mut Texts::default()).unwrap();
+            Span { trace_id: TraceId([*trace; 16]), ended: Ktime(second * 1_000_000_000), ..span }
+        };
+        Arc::new(spans.iter().map(span).collect())
     }
 }

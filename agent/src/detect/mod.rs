@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     Failure(&'a ConnectFailure),
-    Span(&'a Arc<Span>),
+    Span(&'a Span),
 }
 
 /// A machine that turns inputs into findings. A repeated finding is merged by the ledger.

@@ -80,7 +80,7 @@ impl Detector for ServerErrors {
     }
 }
 
-fn finding(span: &Arc<Span>, recent: &Recent) -> Finding {
+fn finding(span: &Span, recent: &Recent) -> Finding {
     let name = &span.process.service.name;
     let status = span.status().map_or_else(|| "no status".to_owned(), |it| it.to_string());
     Finding {
@@ -98,8 +98,8 @@ fn finding(span: &Arc<Span>, recent: &Recent) -> Finding {
             ("errors", Evidence::Count(recent.errors as u64)),
             ("requests", Evidence::Count(recent.ends.len() as u64)),
             ("error_ratio", Evidence::Ratio(recent.share())),
-            ("last_method", Evidence::Text(span.method.clone())),
-            ("last_path", Evidence::Text(span.path.clone())),
+            ("last_method", Evidence::Text(span.method.to_string())),
+            ("last_path", Evidence::Text(span.path.to_string())),
         ],
         count: 1,
         first_seen: span.ended,
@@ -156,9 +156,9 @@ mod tests {
         assert_eq!(got.join("; "), want, "\n{script}");
     }
 
-    fn span(second: u64, status: u16) -> Arc<Span> {
+    fn span(second: u64, status: u16) -> Span {
         let process = crate::targets::proc::remembered(Tgid(1), "x", Ktime(0), &crate::clock::Clock::new());
-        Arc::new(Span {
+        Span {
             trace_id: TraceId([1; 16]),
             span_id: SpanId([2; 8]),
             parent: None,
@@ -167,14 +167,14 @@ mod tests {
             process: Arc::new(process),
             began: Ktime(0),
             ended: Ktime(second * 1_000_000_000),
-            method: "GET".to_owned(),
-            path: "/".to_owned(),
+            method: "GET".into(),
+            path: "/".into(),
             has_query: false,
-            host: String::new(),
+            host: "".into(),
             outcome: Outcome::Status(status),
             local: None,
             peer: None,
             goid: 1,
-        })
+        }
     }
 }

@@ -5,11 +5,12 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     hash::{Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
+
+use ahash::AHashMap;
 
 use super::{
     otlp::spans::server,
@@ -70,7 +71,7 @@ pub(super) struct Series {
 /// All series.
 #[derive(Clone, Debug, Default)]
 pub struct HttpDurations {
-    series: HashMap<Key, Series>,
+    series: AHashMap<Key, Series>,
 }
 
 impl HttpDurations {
@@ -156,7 +157,7 @@ mod tests {
     fn the_excess_is_counted_together() {
         let mut durations = HttpDurations::default();
         for n in 0..MAX_SERIES + 5 {
-            let mut span = (*testing::span(1)).clone();
+            let mut span = testing::span(1);
             span.outcome = Outcome::Status(u16::try_from(n).unwrap());
             durations.record(&span);
             durations.record(&span);
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn lasting(micros: u64) -> Span {
-        let mut span = (*testing::span(1)).clone();
+        let mut span = testing::span(1);
         span.ended = span.began.plus(Duration::from_micros(micros));
         span
     }

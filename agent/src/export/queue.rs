@@ -1,106 +1,116 @@
 //! Spans that wait for export: bounded, the oldest go first when there is no room.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use crate::assemble::span::Span;
+use crate::assemble::span::{Batch, Span};
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    spans: VecDeque<Arc<Span>>,
+    /// Of the first batch, `n_gone` spans are gone already.
+    batches: VecDeque<Batch>,
+    n_gone: usize,
+    n_spans: usize,
     capacity: usize,
 }
 
 impl Queue {
     /// Room for at least one.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { spans: VecDeque::new(), capacity: capacity.max(1) }
+        Self { batches: VecDeque::new(), n_gone: 0, n_spans: 0, capacity: capacity.max(1) }
     }
 
     /// How many had to go.
     #[must_use]
-    pub(super) fn push(&mut self, spans: impl IntoIterator<Item = Arc<Span>>) -> u64 {
-        let mut gone = 0;
-        for span in spans {
-            if self.capacity <= self.spans.len() {
-                self.spans.pop_front();
-                gone += 1;
-            }
-            self.spans.push_back(span);
-        }
-        gone
+    pub(super) fn push(&mut self, batch: Batch) -> u64 {
+        self.n_spans += batch.len();
+        self.batches.push_back(batch);
+        let excess = self.n_spans.saturating_sub(self.capacity);
+        self.remove(excess);
+        excess as u64
     }
 
-    /// The oldest, at most `n`.
-    pub(super) fn take(&mut self, n: usize) -> Vec<Arc<Span>> {
-        let n = n.min(self.spans.len());
-        self.spans.drain(..n).collect()
+    /// The oldest, at most `n`; they stay.
+    pub(super) fn oldest(&self, n: usize) -> Vec<&Span> {
+        self.batches.iter().flat_map(|batch| batch.iter()).skip(self.n_gone).take(n).collect()
     }
 
-    /// Puts back what [`Queue::take`] gave and did not fit into one request. Nothing may be pushed in
-    /// between.
-    pub(super) fn untake(&mut self, spans: Vec<Arc<Span>>) {
-        for span in spans.into_iter().rev() {
-            self.spans.push_front(span);
+    /// The `n` oldest go.
+    pub(super) fn remove(&mut self, n: usize) {
+        let n = n.min(self.n_spans);
+        self.n_spans -= n;
+        self.n_gone += n;
+        while let Some(first) = self.batches.front()
+            && first.len() <= self.n_gone
+        {
+            self.n_gone -= first.len();
+            self.batches.pop_front();
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.spans.len()
+        self.n_spans
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::export::testing;
 
     #[test]
     fn first_in_first_out() {
-        check("push 1; push 2; push 3; take 2; take 2", "gone 0, took 1 2, took 3, left");
+        check("push 1 2; push 3; oldest 2; remove 2; oldest 2", "gone 0, saw 1 2, saw 3, left 3");
     }
 
     #[test]
     fn the_oldest_go_and_are_counted() {
-        check("push 1; push 2; push 3; push 4; push 5; take 9", "gone 2, took 3 4 5, left");
+        check("push 1 2; push 3 4 5; oldest 9", "gone 2, saw 3 4 5, left 3 4 5");
+        check("push 1 2 3 4 5 6", "gone 3, left 4 5 6");
     }
 
     #[test]
-    fn what_did_not_fit_comes_first_again() {
-        check("push 1; push 2; push 3; take 2; untake; take 1", "gone 0, took 1 2, took 1, left 2 3");
+    fn a_batch_goes_in_parts() {
+        check("push 1 2 3; remove 1; oldest 1; remove 1; push 4", "gone 0, saw 2, left 3 4");
     }
 
     #[test]
-    fn nothing_is_taken_of_nothing() {
-        check("take 5", "gone 0, took, left");
+    fn nothing_is_nothing() {
+        check("oldest 5; remove 5; push 1", "gone 0, saw, left 1");
+        check("push; push 1; oldest 1", "gone 0, saw 1, left 1");
     }
 
     #[test]
     fn no_room_is_room_for_one() {
         let mut queue = Queue::new(0);
-        assert_eq!(queue.push([testing::span(1), testing::span(2)]), 1);
+        assert_eq!(queue.push(testing::spans(1..=2)), 1);
         assert_eq!(queue.len(), 1);
     }
 
     #[track_caller]
     fn check(script: &str, want: &str) {
         let mut queue = Queue::new(3);
-        let (mut gone, mut took, mut text) = (0, Vec::new(), String::new());
+        let (mut gone, mut text) = (0, String::new());
         for step in script.split("; ") {
-            match step.split_once(' ').unwrap_or((step, "")) {
-                ("push", n) => gone += queue.push([testing::span(n.parse().unwrap())]),
-                ("take", n) => {
-                    took = queue.take(n.parse().unwrap());
-                    text += &format!(", took{}", names(&took));
+            let mut words = step.split(' ');
+            let step = words.next().unwrap();
+            let numbers: Vec<usize> = words.map(|it| it.parse().unwrap()).collect();
+            match step {
+                "push" => {
+                    let spans = numbers.iter().map(|n| testing::span(*n as u64)).collect();
+                    gone += queue.push(Arc::new(spans));
                 }
-                ("untake", _) => queue.untake(std::mem::take(&mut took)),
+                "oldest" => text += &format!(", saw{}", names(&queue, numbers[0])),
+                "remove" => queue.remove(numbers[0]),
                 step => panic!("{step:?} is not a step"),
             }
         }
-        let left = queue.take(9);
-        assert_eq!(format!("gone {gone}{text}, left{}", names(&left)), want);
+        assert_eq!(queue.oldest(9).len(), queue.len());
+        assert_eq!(format!("gone {gone}{text}, left{}", names(&queue, 9)), want);
     }
 
-    fn names(spans: &[Arc<Span>]) -> String {
-        spans.iter().map(|it| format!(" {}", it.goid)).collect()
+    fn names(queue: &Queue, n: usize) -> String {
+        queue.oldest(n).into_iter().map(|it| format!(" {}", it.goid)).collect()
     }
 }

@@ -137,7 +137,7 @@ pub struct TracesArgs {
     )]
     output: Format,
     /// What comes first
-    #[arg(long, value_name = "COLUMN", value_parser = names(traces::COLUMNS))]
+    #[arg(long, value_name = "COLUMN", value_parser = names(&traces::columns()))]
     sort: Option<String>,
     /// The slowest first; with a time, only those that took at least so long
     #[arg(

@@ -8,7 +8,6 @@ use crate::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
         histogram::Histogram,
         span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
-        traces::Trace,
     },
     clock::{Clock, Ktime, Wall},
     detect::finding::{Evidence, Finding, FindingKind, Severity},
@@ -54,7 +53,7 @@ pub(crate) fn snapshot() -> Snapshot {
         clock: Clock::at_offset(0),
         window: Duration::from_secs(300),
         edges: vec![Arc::new(called()), Arc::new(refused())],
-        traces: vec![Arc::new(trace())],
+        spans: vec![Arc::new(trace())],
         findings: findings(),
         targets: targets(),
         exporters: vec![ExporterView {
@@ -124,13 +123,12 @@ fn refused() -> Edge {
     }
 }
 
-fn trace() -> Trace {
+fn trace() -> Vec<Span> {
     let served = span(1, None, Side::Server, shop(), (10_000, 22_000), 200);
     let called = span(2, Some(1), Side::Client, shop(), (12_000, 20_000), 503);
     let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
-    let last_ended = served.ended;
     // In the order in which they ended, as they come.
-    Trace { trace_id: TraceId([1; 16]), spans: [answered, called, served].map(Arc::new).to_vec(), last_ended }
+    vec![answered, called, served]
 }
 
 fn span(
@@ -151,10 +149,10 @@ fn span(
         process,
         began: at(micros.0),
         ended: at(micros.1),
-        method: "GET".to_owned(),
-        path: "/cart".to_owned(),
+        method: "GET".into(),
+        path: "/cart".into(),
         has_query: false,
-        host: "cart:8080".to_owned(),
+        host: "cart:8080".into(),
         outcome: Outcome::Status(status),
         local: None,
         peer: Some(([127, 0, 0, 1], 8080).into()),

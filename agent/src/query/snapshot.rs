@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use agent_common::counter;
 
 use crate::{
-    assemble::{edge::Edge, traces::Trace},
+    assemble::{edge::Edge, span::Batch},
     clock::{Clock, Ktime, Wall},
     detect::finding::Finding,
     targets::process::Process,
@@ -25,7 +25,8 @@ pub struct Snapshot {
     /// How long traces and findings are kept.
     pub window: Duration,
     pub edges: Vec<Arc<Edge>>,
-    pub traces: Vec<Arc<Trace>>,
+    /// Of late, as they came.
+    pub spans: Vec<Batch>,
     pub findings: Vec<Finding>,
     pub targets: Vec<TargetView>,
     pub exporters: Vec<ExporterView>,

@@ -117,7 +117,7 @@ async fn serve(
 
 /// The tasks that send to the collector, if there is one.
 struct Exporters {
-    spans: Option<tokio::sync::mpsc::Sender<Vec<Arc<crate::assemble::span::Span>>>>,
+    spans: Option<tokio::sync::mpsc::Sender<crate::assemble::span::Batch>>,
     tasks: Vec<JoinHandle<()>>,
     own: Option<Own>,
 }

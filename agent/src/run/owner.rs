@@ -18,7 +18,7 @@ use super::{
     publish,
 };
 use crate::{
-    assemble::{span::Span, state::State},
+    assemble::{span::Batch, state::State},
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::{Detectors, Input},
@@ -42,7 +42,7 @@ pub(super) struct Outlets {
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     pub(super) edges: watch::Sender<Edges>,
     /// `None`: nothing is exported.
-    pub(super) spans: Option<async_mpsc::Sender<Vec<Arc<Span>>>>,
+    pub(super) spans: Option<async_mpsc::Sender<Batch>>,
     pub(super) planner: mpsc::SyncSender<ToPlanner>,
     pub(super) kernel: mpsc::SyncSender<ToKernel>,
 }
@@ -151,7 +151,7 @@ impl Owner {
         self.export(output.spans);
     }
 
-    fn export(&self, spans: Vec<Arc<Span>>) {
+    fn export(&self, spans: Batch) {
         let Some(outlet) = &self.outlets.spans else {
             return;
         };

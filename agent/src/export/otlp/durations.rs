@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn each_process_has_its_own() {
-        let mut spans = testing::spans(1..=3);
-        Arc::make_mut(&mut spans[1]).outcome = Outcome::Status(503);
-        let client = Arc::make_mut(&mut spans[2]);
+        let mut spans: Vec<_> = (1..=3).map(testing::span).collect();
+        spans[1].outcome = Outcome::Status(503);
+        let client = &mut spans[2];
         client.side = Side::Client;
         client.process = Arc::new(testing::process("web", 41));
         let mut durations = HttpDurations::default();

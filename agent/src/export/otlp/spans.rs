@@ -3,14 +3,16 @@
 //! The conventions ask for `url.scheme`, and for `url.full` at clients: neither the scheme nor the
 //! query is known here, so they are absent rather than guessed.
 
-use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use ahash::AHashMap;
 
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 
 use super::{
     attribute::scope,
     resource,
-    wire::{bytes, fixed_32, fixed_64, message, number, prost},
+    wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
     assemble::span::{JoinedBy, Outcome, Side, Span},
@@ -26,8 +28,9 @@ const FLAG_PARENT_IS_REMOTE: u32 = 0x200;
 const SPAN_BYTES: usize = 512;
 
 /// An encoded `ExportTraceServiceRequest`.
-pub(in crate::export) fn request(spans: &[Arc<Span>], node: &Node, clock: &Clock) -> Vec<u8> {
+pub(in crate::export) fn request(spans: &[&Span], node: &Node, clock: &Clock) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * SPAN_BYTES);
+    let mut addresses = Addresses::default();
     for (process, spans) in by_process(spans) {
         // ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url.
         message(&mut out, 1, |out| {
@@ -36,7 +39,7 @@ pub(in crate::export) fn request(spans: &[Arc<Span>], node: &Node, clock: &Clock
             message(out, 2, |out| {
                 prost(out, 1, &scope(node));
                 for span in spans {
-                    message(out, 2, |out| encode(span, clock, out));
+                    long_message(out, 2, |out| encode(span, clock, &mut addresses, out));
                 }
                 bytes(out, 3, semconv::SCHEMA_URL.as_bytes());
             });
@@ -47,22 +50,35 @@ pub(in crate::export) fn request(spans: &[Arc<Span>], node: &Node, clock: &Clock
 }
 
 /// A process may have several descriptions, since it may replace its program: then several groups.
-fn by_process(spans: &[Arc<Span>]) -> Vec<(&Process, Vec<&Span>)> {
-    let mut groups: BTreeMap<_, Vec<(&Arc<Process>, Vec<&Span>)>> = BTreeMap::new();
+fn by_process<'a>(spans: &[&'a Span]) -> Vec<(&'a Process, Vec<&'a Span>)> {
+    let mut groups: Vec<(&Process, Vec<&Span>)> = Vec::new();
+    let mut places = AHashMap::new();
     for span in spans {
-        let same = groups.entry(span.process.tgid).or_default();
-        let found = same.iter_mut().find(|(it, _)| Arc::ptr_eq(it, &span.process) || **it == span.process);
-        match found {
-            Some((_, spans)) => spans.push(span),
-            None => same.push((&span.process, vec![span])),
-        }
+        let place = *places.entry(Arc::as_ptr(&span.process)).or_insert_with(|| {
+            let same = groups.iter().position(|(process, _)| **process == *span.process);
+            same.unwrap_or_else(|| {
+                groups.push((&span.process, Vec::new()));
+                groups.len() - 1
+            })
+        });
+        groups[place].1.push(span);
     }
-    groups.into_values().flatten().map(|(process, spans)| (&**process, spans)).collect()
+    groups
+}
+
+/// Addresses as text: the same few come again and again.
+#[derive(Default)]
+struct Addresses(AHashMap<IpAddr, String>);
+
+impl Addresses {
+    fn text(&mut self, ip: IpAddr) -> &str {
+        self.0.entry(ip).or_insert_with(|| text_of(ip))
+    }
 }
 
 /// The fields of a `Span`, in the order of their numbers in
 /// <https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/trace/v1/trace.proto>.
-fn encode(span: &Span, clock: &Clock, out: &mut Vec<u8>) {
+fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u8>) {
     let method = semconv::method(&span.method);
     let name = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
     let kind = match span.side {
@@ -84,7 +100,7 @@ fn encode(span: &Span, clock: &Clock, out: &mut Vec<u8>) {
     number(out, 6, kind as u64);
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
-    attributes(&mut Attributes(out), span, method);
+    attributes(&mut Attributes(out), span, method, addresses);
     message(out, 15, |out| status(out, span));
     fixed_32(out, 16, FLAGS | remote);
 }
@@ -113,7 +129,7 @@ impl Attributes<'_> {
     }
 }
 
-fn attributes(out: &mut Attributes<'_>, span: &Span, method: &str) {
+fn attributes(out: &mut Attributes<'_>, span: &Span, method: &str, addresses: &mut Addresses) {
     out.text(semconv::HTTP_REQUEST_METHOD, method);
     if method == semconv::METHOD_OTHER && !span.method.is_empty() {
         out.text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method);
@@ -128,12 +144,12 @@ fn attributes(out: &mut Attributes<'_>, span: &Span, method: &str) {
         out.int(semconv::SERVER_PORT, port);
     }
     if let Some(peer) = span.peer {
-        let address = ip(peer);
+        let address = addresses.text(peer.ip());
         if span.side == Side::Server {
-            out.text(semconv::CLIENT_ADDRESS, &address);
+            out.text(semconv::CLIENT_ADDRESS, address);
             out.int(semconv::CLIENT_PORT, peer.port());
         }
-        out.text(semconv::NETWORK_PEER_ADDRESS, &address);
+        out.text(semconv::NETWORK_PEER_ADDRESS, address);
         out.int(semconv::NETWORK_PEER_PORT, peer.port());
     }
     if let Some(status) = span.status() {
@@ -160,7 +176,7 @@ pub(in crate::export) fn server(span: &Span) -> (Option<Cow<'_, str>>, Option<u1
         Side::Client => span.peer,
     };
     if span.host.is_empty() {
-        return (socket.map(|it| Cow::Owned(ip(it))), socket.map(|it| it.port()));
+        return (socket.map(|it| Cow::Owned(text_of(it.ip()))), socket.map(|it| it.port()));
     }
     let (host, port) = split_host(&span.host);
     let port = match span.side {
@@ -181,8 +197,8 @@ fn split_host(host: &str) -> (&str, Option<u16>) {
 }
 
 /// IPv4 in its own form, also when it came over an IPv6 socket.
-fn ip(socket: SocketAddr) -> String {
-    socket.ip().to_canonical().to_string()
+fn text_of(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
 }
 
 /// `Status`: 2 message, 3 code.
@@ -309,7 +325,7 @@ mod tests {
     #[test]
     fn ids_times_and_parent() {
         let clock = Clock::new();
-        let mut span = (*testing::span(5)).clone();
+        let mut span = testing::span(5);
         span.parent = Some(SpanId([9; 8]));
         span.joined_by = JoinedBy::Connection;
         let got = convert(&span, &clock);
@@ -328,13 +344,13 @@ mod tests {
 
     #[test]
     fn one_resource_for_each_process() {
-        let mut spans = testing::spans(1..=4);
+        let mut spans: Vec<_> = (1..=4).map(testing::span).collect();
         for (span, (service, tgid)) in
             spans.iter_mut().zip([("web", 41), ("cart", 42), ("web", 41), ("web-after-exec", 41)])
         {
-            Arc::make_mut(span).process = Arc::new(testing::process(service, tgid));
+            span.process = Arc::new(testing::process(service, tgid));
         }
-        let body = request(&spans, &testing::node(), &Clock::new());
+        let body = request(&spans.iter().collect::<Vec<_>>(), &testing::node(), &Clock::new());
         let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
         assert_eq!(request.encode_to_vec(), body);
         let got: Vec<_> = request
@@ -346,14 +362,14 @@ mod tests {
                 (service, it.scope_spans[0].spans.len())
             })
             .collect();
-        let want = [("web", 2), ("web-after-exec", 1), ("cart", 1)];
+        let want = [("web", 2), ("cart", 1), ("web-after-exec", 1)];
         assert_eq!(got, want.map(|(service, n)| (format!("service.name={service}"), n)));
     }
 
     /// Decoded again by prost, which would write the same bytes.
     fn convert(span: &Span, clock: &Clock) -> Otlp {
         let mut body = Vec::new();
-        encode(span, clock, &mut body);
+        encode(span, clock, &mut Addresses::default(), &mut body);
         let span = Otlp::decode(&body[..]).unwrap();
         assert_eq!(span.encode_to_vec(), body);
         span
@@ -366,11 +382,11 @@ mod tests {
 
     /// `SIDE METHOD OUTCOME [host=][local=][peer=][goid=][joined=]` as `KIND NAME STATUS | ATTRIBUTES`.
     fn convert_line(line: &str) -> String {
-        let mut span = (*testing::span(0)).clone();
-        span.host = String::new();
+        let mut span = testing::span(0);
+        span.host = "".into();
         let words: Vec<_> = line.split(' ').collect();
         span.side = if words[0] == "server" { Side::Server } else { Side::Client };
-        span.method = words[1].trim_matches('-').to_owned();
+        span.method = words[1].trim_matches('-').into();
         span.outcome = match words[2] {
             "hijacked" => Outcome::Hijacked,
             "aborted" => Outcome::Aborted,
@@ -380,7 +396,7 @@ mod tests {
         };
         for (key, value) in words[3..].iter().map(|it| it.split_once('=').unwrap()) {
             match key {
-                "host" => span.host = value.to_owned(),
+                "host" => span.host = value.into(),
                 "local" => span.local = Some(value.parse().unwrap()),
                 "peer" => span.peer = Some(value.parse().unwrap()),
                 "goid" => span.goid = value.parse().unwrap(),

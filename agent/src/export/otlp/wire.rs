@@ -9,6 +9,7 @@ const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 const FIXED_32: u64 = 5;
+const MAX_VARINT_BYTES: usize = 10;
 
 /// Strings as well. Written even when empty: who wants the default leaves it out.
 pub(super) fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
@@ -32,22 +33,38 @@ pub(super) fn fixed_32(out: &mut Vec<u8>, field: u64, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// What `write` writes, as a message.
+/// What `write` writes, as a message. Nearly all lengths fit into one byte.
 pub(super) fn message(out: &mut Vec<u8>, field: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    guessed::<1>(out, field, write);
+}
+
+/// The same, for messages whose length mostly takes two bytes: 128 to 16,383.
+pub(super) fn long_message(out: &mut Vec<u8>, field: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    guessed::<2>(out, field, write);
+}
+
+/// Keeps `N` bytes free for the length. If it takes another number of them, the message is moved, which
+/// is cheaper than computing its length beforehand.
+fn guessed<const N: usize>(out: &mut Vec<u8>, field: u64, write: impl FnOnce(&mut Vec<u8>)) {
     key(out, field, LENGTH_DELIMITED);
     let place = out.len();
-    // Nearly all lengths fit into one byte, so that much is kept free for it.
-    out.push(0);
+    out.extend_from_slice(&[0; N]);
     write(out);
-    let length = out.len() - place - 1;
-    if length < 0x80 {
-        out[place] = length as u8;
-        return;
+    let mut length = out.len() - place - N;
+    let mut bytes = [0; MAX_VARINT_BYTES];
+    let mut n_bytes = 0;
+    while 0x80 <= length {
+        bytes[n_bytes] = length as u8 | 0x80;
+        length >>= 7;
+        n_bytes += 1;
     }
-    // Moving the message is cheaper than computing its length beforehand.
-    let mut bytes = Vec::with_capacity(5);
-    varint(&mut bytes, length as u64);
-    out.splice(place..=place, bytes);
+    bytes[n_bytes] = length as u8;
+    let bytes = &bytes[..=n_bytes];
+    if bytes.len() == N {
+        out[place..place + N].copy_from_slice(bytes);
+    } else {
+        out.splice(place..place + N, bytes.iter().copied());
+    }
 }
 
 pub(super) fn prost(out: &mut Vec<u8>, field: u64, value: &impl Message) {
@@ -99,6 +116,17 @@ mod tests {
                 ..Span::default()
             };
             assert_eq!(span, want);
+        }
+    }
+
+    #[test]
+    fn a_wrong_guess_of_a_length_is_put_right() {
+        for n in [0, 1, 120, 127, 128, 16_000, 16_383, 16_384] {
+            let write = |out: &mut Vec<u8>| bytes(out, 2, &vec![b'x'; n]);
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            message(&mut short, 15, write);
+            long_message(&mut long, 15, write);
+            assert_eq!(short, long, "{n}");
         }
     }
 

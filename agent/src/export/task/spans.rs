@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{BEAT, Boxed, Pace, landing, stopped};
 use crate::{
-    assemble::span::Span,
+    assemble::span::Batch,
     clock::{self, Clock},
     export::{
         deliver::{Courier, Refused},
@@ -37,7 +37,7 @@ pub struct SpanExport {
     pub node: Arc<Node>,
     /// `Settings::export_queue`.
     pub capacity: usize,
-    pub spans: mpsc::Receiver<Vec<Arc<Span>>>,
+    pub spans: mpsc::Receiver<Batch>,
     /// Read by [`super::metrics::run_metrics`], which waits for its end before it sends the last metrics.
     pub durations: watch::Sender<Arc<HttpDurations>>,
     pub vitals: Arc<Vitals>,
@@ -123,8 +123,8 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self, spans: Vec<Arc<Span>>) {
-        for span in &spans {
+    fn take_in(&mut self, spans: Batch) {
+        for span in spans.iter() {
             self.durations.record(span);
         }
         self.is_changed = true;
@@ -152,12 +152,11 @@ impl Worker {
             return;
         }
         self.is_due = false;
-        let mut batch = self.queue.take(self.courier.pace.batch);
-        let (n_fit, body) = fit(&batch, MAX_BYTES, |spans| request(spans, &self.node, &self.clock));
-        let rest = batch.split_off(n_fit);
+        let spans = self.queue.oldest(self.courier.pace.batch);
+        let (n_fit, body) = fit(&spans, MAX_BYTES, |spans| request(spans, &self.node, &self.clock));
         // The rest has waited as long.
-        self.is_due = !rest.is_empty();
-        self.queue.untake(rest);
+        self.is_due = n_fit < spans.len();
+        self.queue.remove(n_fit);
         let delivery = Box::pin(self.courier.clone().deliver(body));
         self.in_flight = Some(InFlight { n_spans: n_fit as u64, delivery });
     }

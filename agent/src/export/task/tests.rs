@@ -15,7 +15,7 @@ use super::{
     spans::{SpanExport, run_spans},
 };
 use crate::{
-    assemble::span::Span,
+    assemble::span::{Batch, Span},
     clock,
     config::settings::{
         Compression, Otlp,
@@ -162,14 +162,14 @@ async fn a_full_batch_does_not_wait() {
 async fn a_batch_that_is_too_long_goes_in_parts() {
     let mut collector = Collector::start(Grpc, &[]).await;
     let run = Run::start(&settings(collector.address, Grpc), 100);
-    let mut spans = testing::spans(1..=50);
+    let mut spans: Vec<_> = (1..=50).map(testing::span).collect();
     for span in &mut spans {
         let tgid = u32::try_from(span.goid).unwrap();
         let mut process = testing::process("cart", tgid);
         process.attributes = vec![("note".to_owned(), "x".repeat(100_000))];
-        Arc::make_mut(span).process = Arc::new(process);
+        span.process = Arc::new(process);
     }
-    run.spans.send(spans).await.unwrap();
+    run.spans.send(Arc::new(spans)).await.unwrap();
     assert_eq!(collector.spans(50).await, (1..=50).collect::<Vec<_>>());
     assert_eq!(run.finish(50).await, "sent 50");
 }
@@ -318,7 +318,7 @@ async fn check(answers: &[Answer], want: &str) {
 
 /// `run_spans` under test.
 struct Run {
-    spans: mpsc::Sender<Vec<Arc<Span>>>,
+    spans: mpsc::Sender<Batch>,
     durations: watch::Receiver<Arc<HttpDurations>>,
     shutdown: watch::Sender<bool>,
     vitals: Arc<Vitals>,
@@ -384,14 +384,9 @@ impl Run {
 }
 
 /// Old ones would be forgotten before they are published.
-fn spans_of_now(n: u64) -> Vec<Arc<Span>> {
-    let mut spans = testing::spans(1..=n);
-    for span in &mut spans {
-        let span = Arc::make_mut(span);
-        span.began = clock::now();
-        span.ended = span.began;
-    }
-    spans
+fn spans_of_now(n: u64) -> Batch {
+    let now = clock::now();
+    Arc::new((1..=n).map(|n| Span { began: now, ended: now, ..testing::span(n) }).collect())
 }
 
 async fn eventually(what: &str, is_true: impl Fn() -> bool) {

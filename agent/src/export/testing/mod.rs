@@ -8,7 +8,7 @@ use super::node::Node;
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
-        span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+        span::{Batch, JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Ktime, Wall},
     targets::process::{NameSource, Process, Runtime, Service, Tgid},
@@ -38,10 +38,10 @@ pub(super) fn process(service: &str, tgid: u32) -> Process {
 }
 
 /// A `GET /cart` that was answered with 200 after a millisecond; `n` makes its ids and its goid.
-pub(super) fn span(n: u64) -> Arc<Span> {
+pub(super) fn span(n: u64) -> Span {
     let mut trace_id = [1; 16];
     trace_id[8..].copy_from_slice(&n.to_be_bytes());
-    Arc::new(Span {
+    Span {
         trace_id: TraceId(trace_id),
         span_id: SpanId(n.to_be_bytes()),
         parent: None,
@@ -50,19 +50,19 @@ pub(super) fn span(n: u64) -> Arc<Span> {
         process: Arc::new(process("cart", 42)),
         began: Ktime(1_000_000_000),
         ended: Ktime(1_001_000_000),
-        method: "GET".to_owned(),
-        path: "/cart".to_owned(),
+        method: "GET".into(),
+        path: "/cart".into(),
         has_query: false,
-        host: "shop:8080".to_owned(),
+        host: "shop:8080".into(),
         outcome: Outcome::Status(200),
         local: None,
         peer: None,
         goid: n,
-    })
+    }
 }
 
-pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Vec<Arc<Span>> {
-    numbers.into_iter().map(span).collect()
+pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Batch {
+    Arc::new(numbers.into_iter().map(span).collect())
 }
 
 /// `key=value key=value`.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     assemble::{
         span::{self, Outcome, Side},
-        traces::Trace,
+        traces::{Trace, traces},
     },
     clock::Ktime,
     query::{
@@ -20,24 +20,26 @@ use crate::{
     },
 };
 
-pub(crate) const COLUMNS: &[Column<Trace>] = &[
-    ("start", |a, b| began(b).cmp(&began(a)).then(a.trace_id.cmp(&b.trace_id))),
-    ("duration", |a, b| duration(b).cmp(&duration(a)).then(a.trace_id.cmp(&b.trace_id))),
-    ("spans", |a, b| b.spans.len().cmp(&a.spans.len()).then(a.trace_id.cmp(&b.trace_id))),
-];
+/// A function, because a trace borrows its spans.
+pub(crate) fn columns<'a>() -> [Column<Trace<'a>>; 3] {
+    [
+        ("start", |a, b| began(b).cmp(&began(a)).then(a.trace_id.cmp(&b.trace_id))),
+        ("duration", |a, b| duration(b).cmp(&duration(a)).then(a.trace_id.cmp(&b.trace_id))),
+        ("spans", |a, b| b.spans.len().cmp(&a.spans.len()).then(a.trace_id.cmp(&b.trace_id))),
+    ]
+}
 
 pub(crate) fn list(snapshot: &Snapshot, filter: &Filter) -> Result<TracesAnswer, Refusal> {
     let selection = Selection::new(filter, snapshot)?;
     let slower_than = Duration::from_nanos(filter.slower_than_ns.unwrap_or(0));
-    let mut traces: Vec<_> = snapshot
-        .traces
+    let traces = traces(&snapshot.spans);
+    let mut traces: Vec<_> = traces
         .iter()
-        .map(AsRef::as_ref)
-        .filter(|it: &&Trace| it.spans.iter().any(|span| selection.process(&span.process)))
+        .filter(|it| it.spans.iter().any(|span| selection.process(&span.process)))
         .filter(|it| selection.time(ended(it)) && slower_than <= duration(it))
         .filter(|it| !filter.errors || has_error(it))
         .collect();
-    sort::sort_and_cut(&mut traces, COLUMNS, filter)?;
+    sort::sort_and_cut(&mut traces, &columns(), filter)?;
     Ok(TracesAnswer {
         head: Some(shapes::head("traces", snapshot, filter)),
         items: traces.into_iter().filter_map(|it| summary(it, snapshot)).collect(),
@@ -51,7 +53,8 @@ pub(crate) fn one(snapshot: &Snapshot, filter: &Filter) -> Result<TraceAnswer, R
     if asked.is_empty() || 32 < asked.len() || !asked.bytes().all(|it| it.is_ascii_hexdigit()) {
         return Err(Refusal::BadTraceId { given: asked });
     }
-    let traces = snapshot.traces.iter().filter(|it| it.trace_id.to_string().starts_with(&asked));
+    let traces = traces(&snapshot.spans);
+    let traces = traces.iter().filter(|it| it.trace_id.to_string().starts_with(&asked));
     Ok(TraceAnswer {
         head: Some(shapes::head("traces", snapshot, filter)),
         items: traces.filter_map(|it| tree(it, snapshot)).collect(),
@@ -59,7 +62,7 @@ pub(crate) fn one(snapshot: &Snapshot, filter: &Filter) -> Result<TraceAnswer, R
     })
 }
 
-fn summary(trace: &Trace, snapshot: &Snapshot) -> Option<TraceSummary> {
+fn summary(trace: &Trace<'_>, snapshot: &Snapshot) -> Option<TraceSummary> {
     Some(TraceSummary {
         trace_id: trace.trace_id.to_string(),
         root: Some(root(trace.spans.iter().min_by_key(|it| place(it))?)),
@@ -72,10 +75,10 @@ fn summary(trace: &Trace, snapshot: &Snapshot) -> Option<TraceSummary> {
     })
 }
 
-fn tree(trace: &Trace, snapshot: &Snapshot) -> Option<TraceTree> {
+fn tree(trace: &Trace<'_>, snapshot: &Snapshot) -> Option<TraceTree> {
     let TraceSummary { trace_id, root, start, duration_seconds, spans: _, services, status, causes } =
         summary(trace, snapshot)?;
-    let mut spans: Vec<_> = trace.spans.iter().collect();
+    let mut spans = trace.spans.clone();
     spans.sort_by_key(|it| place(it));
     let spans = spans.into_iter().map(|it| span(it, snapshot)).collect();
     Some(TraceTree { trace_id, root, start, duration_seconds, spans, services, status, causes })
@@ -107,7 +110,7 @@ fn span(span: &span::Span, snapshot: &Snapshot) -> Span {
 
 /// Unlike the exported name it has the path, because it is read by people and never a dimension.
 fn name(span: &span::Span) -> String {
-    let method = if span.method.is_empty() { "HTTP" } else { &span.method };
+    let method = if span.method.is_empty() { "HTTP" } else { &*span.method };
     format!("{method} {}", span.path)
 }
 
@@ -125,8 +128,8 @@ fn status(is_error: bool) -> String {
 fn attributes(span: &span::Span) -> BTreeMap<String, Value> {
     let mut attributes = BTreeMap::new();
     let mut add = |name: &str, value| attributes.insert(name.to_owned(), value);
-    add("http.request.method", text(&span.method));
-    add("url.path", text(&span.path));
+    add("http.request.method", text(&*span.method));
+    add("url.path", text(&*span.path));
     if !span.host.is_empty() {
         let (address, port) = address_and_port(&span.host);
         add("server.address", text(address));
@@ -166,19 +169,19 @@ fn address_and_port(host: &str) -> (&str, Option<u16>) {
     }
 }
 
-fn began(trace: &Trace) -> Ktime {
+fn began(trace: &Trace<'_>) -> Ktime {
     trace.spans.iter().map(|it| it.began).min().unwrap_or_default()
 }
 
-fn ended(trace: &Trace) -> Ktime {
+fn ended(trace: &Trace<'_>) -> Ktime {
     trace.spans.iter().map(|it| it.ended).max().unwrap_or_default()
 }
 
-fn duration(trace: &Trace) -> Duration {
+fn duration(trace: &Trace<'_>) -> Duration {
     ended(trace).since(began(trace))
 }
 
-fn has_error(trace: &Trace) -> bool {
+fn has_error(trace: &Trace<'_>) -> bool {
     trace.spans.iter().any(|it| it.is_error())
 }
 
