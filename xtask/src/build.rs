@@ -37,13 +37,18 @@ pub(crate) fn taskscope(profile: Profile) -> anyhow::Result<PathBuf> {
     bpf::object()?;
     let mut cargo = host_cargo("build")?;
     cargo.args(["--package", "agent", "--bin", "taskscope"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    sh::run(&mut cargo)?;
+    Ok(program(profile))
+}
+
+/// Where [`taskscope`] leaves it.
+pub(crate) fn program(profile: Profile) -> PathBuf {
     let folder = match profile {
         Profile::Debug => "debug",
-        Profile::Release => {
-            cargo.arg("--release");
-            "release"
-        }
+        Profile::Release => "release",
     };
-    sh::run(&mut cargo)?;
-    Ok(sh::target_dir().join(folder).join("taskscope"))
+    sh::target_dir().join(folder).join("taskscope")
 }

@@ -14,6 +14,7 @@ mod fixtures;
 mod fuzz;
 mod host;
 mod lint;
+mod run;
 mod setup;
 mod sh;
 mod test;

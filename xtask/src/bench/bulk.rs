@@ -12,9 +12,8 @@ use super::{
     figure::Figure,
     netns::NetNs,
     pairs::{Measures, Pairs, Scenario},
-    process::Process,
 };
-use crate::sh;
+use crate::{run::Process, sh};
 
 const SECONDS: &str = "2";
 const FROM: &str = "10.78.0.1";
@@ -38,7 +37,7 @@ impl Scenario for Bulk {
         NetNs::join([(&from, FROM), (&to, TO)])?;
         let mut command = to.command(programs.cargo.join("target-conn"));
         command.args(["bulk-recv", &format!("{TO}:0")]);
-        self.receiver = Some(Process::listening(&mut command)?);
+        self.receiver = Some(Process::listening("the receiver", &command)?);
         self.namespaces = Some([from, to]);
         Ok(())
     }

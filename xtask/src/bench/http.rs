@@ -9,9 +9,8 @@ use super::{
     Programs,
     figure::Figure,
     pairs::{Measures, Pairs, Scenario},
-    process::Process,
 };
-use crate::sh;
+use crate::{run::Process, sh};
 
 const REQUESTS: u64 = 40_000;
 
@@ -61,5 +60,5 @@ impl Scenario for Http {
 /// Four rounds of the handler's work are about 20 us.
 pub(super) fn server(programs: &Programs) -> anyhow::Result<(Process, String)> {
     let mut command = Command::new(programs.targets.join("http"));
-    Process::listening(command.args(["server", "-listen", "127.0.0.1:0", "-work", "4"]))
+    Process::listening("the HTTP server", command.args(["server", "-listen", "127.0.0.1:0", "-work", "4"]))
 }

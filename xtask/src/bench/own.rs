@@ -6,8 +6,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{Outcome, Programs, agent::Agent, figure::Figure, http, sink::Sink};
-use crate::{clock, sh};
+use super::{Outcome, Programs, agent, figure::Figure, http};
+use crate::{
+    clock,
+    run::{Agent, Sink},
+    sh,
+};
 
 const PER_SECOND: u64 = 10_000;
 const SECONDS: u64 = 8;
@@ -27,11 +31,11 @@ struct Rounds {
 
 pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome> {
     let (mut server, address) = http::server(programs)?;
-    let sink = Sink::start()?;
+    let sink = Sink::open()?;
     let mut rounds = Rounds::default();
     for _ in 0..n_rounds {
         server.must_run()?;
-        let mut agent = Agent::start(&programs.taskscope, Some(server.pid()), Some(sink.address))?;
+        let mut agent = agent::start(&programs.taskscope, Some(server.pid()), Some(sink.address()))?;
         rounds.add(programs, &mut agent, &address, &sink)?;
         agent.stop()?;
     }
@@ -56,18 +60,17 @@ impl Rounds {
         sink: &Sink,
     ) -> anyhow::Result<()> {
         load(programs, address, WARM_UP_SECONDS)?;
-        let (cpu_before, bytes_before, began) = (agent.process().cpu_ns()?, sink.bytes(), clock::now());
+        let (cpu_before, bytes_before, began) = (agent.process.cpu_ns()?, sink.bytes(), clock::now());
         let sum = load(programs, address, SECONDS)?;
         let elapsed = began.elapsed().as_secs_f64();
-        let cpu_ns = agent.process().cpu_ns()?.saturating_sub(cpu_before);
+        let cpu_ns = agent.process.cpu_ns()?.saturating_sub(cpu_before);
         let n_bytes = sink.bytes().saturating_sub(bytes_before);
 
         let n_requests = ((WARM_UP_SECONDS + SECONDS) * PER_SECOND) as f64;
         // The last ones are on their way for up to a second. When some were lost, it stays like that.
         let status = agent
             .until(&["status"], |answer| sent(answer) == Some(n_requests))
-            .ok()
-            .or_else(|| agent.ask(&["status"]))
+            .or_else(|_| agent.client.ask(&["status"]))
             .context("the agent's status")?;
         let item = &status["items"][0];
         let number = |name: &str| item[name].as_f64().with_context(|| format!("the agent's {name}"));

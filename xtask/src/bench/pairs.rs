@@ -3,7 +3,7 @@
 //! Both see the same load in turns, so that what the machine does meanwhile hits both alike. What
 //! counts is the target's own CPU time per request: probes run on the target's time.
 
-use super::{Outcome, Programs, agent::Agent, figure::Figure, stats};
+use super::{Outcome, Programs, agent, figure::Figure, stats};
 
 pub(super) trait Scenario {
     /// What CPU time and rate are counted by: `request`.
@@ -70,7 +70,7 @@ pub(super) fn run(
     for pair in 0..n_rounds {
         for is_on in [pair % 2 == 1, pair % 2 == 0] {
             if is_on {
-                let agent = Agent::start(&programs.taskscope, scenario.probed(), None)?;
+                let agent = agent::start(&programs.taskscope, scenario.probed(), None)?;
                 pairs.on.push(scenario.round(programs)?);
                 agent.stop()?;
             } else {

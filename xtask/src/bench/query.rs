@@ -9,13 +9,12 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{
-    Outcome, Programs,
-    agent::Agent,
+    Outcome, Programs, agent,
     figure::Figure,
     netns::NetNs,
     stats::{Summary, percentile},
 };
-use crate::sh;
+use crate::{run::Agent, sh};
 
 const EDGES: u16 = 10_000;
 /// Some of which become others when there are too many.
@@ -23,7 +22,7 @@ const MIN_EDGES: usize = 9_900;
 const QUESTIONS: &str = "200";
 
 pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome> {
-    let mut agent = Agent::start(&programs.taskscope, None, None)?;
+    let mut agent = agent::start(&programs.taskscope, None, None)?;
     make_edges(programs)?;
     let n_edges = |answer: &Value| answer["items"].as_array().map_or(0, Vec::len);
     let answer = agent.until(&["topology"], |answer| MIN_EDGES <= n_edges(answer))?;
@@ -61,7 +60,7 @@ fn make_edges(programs: &Programs) -> anyhow::Result<()> {
 /// Milliseconds from question to the decoded answer, of a client that is connected already.
 fn ask(programs: &Programs, agent: &Agent) -> anyhow::Result<Vec<f64>> {
     let mut command = Command::new(programs.cargo.join("target-ask"));
-    let answer = sh::output(command.arg(agent.socket()).arg(QUESTIONS).stderr(Stdio::inherit()))?;
+    let answer = sh::output(command.arg(&agent.client.socket).arg(QUESTIONS).stderr(Stdio::inherit()))?;
     let answer: Value = serde_json::from_str(&answer).context("what `target-ask` measured")?;
     let millis = answer["seconds"].as_array().context("its seconds")?;
     Ok(millis.iter().filter_map(|it| Some(it.as_f64()? * 1e3)).collect())

@@ -4,21 +4,19 @@ use std::{
     fs::{self, File},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{
-    Outcome, Programs,
-    agent::Agent,
-    figure::Figure,
-    http,
-    process::{Process, eventually},
+use super::{Outcome, Programs, agent, figure::Figure, http};
+use crate::{
+    clock,
+    run::{Agent, Process},
+    sh,
 };
-use crate::{clock, sh};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MIB: f64 = 1024.0 * 1024.0;
@@ -48,8 +46,8 @@ fn until_first_edge(programs: &Programs) -> anyhow::Result<f64> {
     let (_server, address) = http::server(programs)?;
     let mut load = Command::new(programs.targets.join("http"));
     load.args(["client", "-quiet", "-n", "1000000", "-rps", "50", "-keepalive=false"]);
-    load.args(["-url", &format!("http://{address}/echo/")]).stdout(Stdio::null());
-    let _load = Process::start(&mut load)?;
+    load.args(["-url", &format!("http://{address}/echo/")]);
+    let _load = Process::start("the load", &load)?;
     let port = address.rsplit(':').next().and_then(|it| it.parse::<u16>().ok());
     let began = clock::now();
     let mut agent = Agent::spawn(&programs.taskscope, |_| ())?;
@@ -69,8 +67,8 @@ fn json(port: Option<u16>) -> Value {
 /// because it is not PIE.
 fn points(programs: &Programs) -> anyhow::Result<Vec<u64>> {
     let (server, _) = http::server(programs)?;
-    let agent = Agent::start(&programs.taskscope, Some(server.pid()), None)?;
-    let answer = agent.ask(&["targets"]).context("the agent's targets")?;
+    let agent = agent::start(&programs.taskscope, Some(server.pid()), None)?;
+    let answer = agent.client.ask(&["targets"]).context("the agent's targets")?;
     agent.stop()?;
     let points: Vec<_> = answer["items"][0]["probes"]
         .as_array()
@@ -96,16 +94,16 @@ fn until_attached(programs: &Programs, points: &[u64]) -> anyhow::Result<f64> {
     agent.until(&["status"], |_| true)?;
     let began = clock::now();
     let mut command = Command::new(&file.0);
-    command.args(["server", "-listen", "127.0.0.1:0"]).stdout(Stdio::null());
-    let mut process = Process::start(&mut command)?;
+    command.args(["server", "-listen", "127.0.0.1:0"]);
+    let mut process = Process::start("the program", &command)?;
     let memory = File::open(format!("/proc/{}/mem", process.pid())).context("cannot read its memory")?;
-    eventually(PATIENCE, || {
-        process.must_run()?;
-        let mut byte = [0];
-        let is_set = |at: &u64| memory.read_exact_at(&mut byte, *at).is_ok() && byte == [BREAKPOINT];
-        Ok(points.iter().all(is_set).then_some(()))
-    })
-    .context("not all probes are placed")?;
+    process
+        .eventually(PATIENCE, || {
+            let mut byte = [0];
+            let is_set = |at: &u64| memory.read_exact_at(&mut byte, *at).is_ok() && byte == [BREAKPOINT];
+            Ok(points.iter().all(is_set).then_some(()))
+        })
+        .context("not all probes are placed")?;
     let millis = began.elapsed().as_secs_f64() * 1e3;
     agent.stop()?;
     Ok(millis)

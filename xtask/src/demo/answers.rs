@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{agent::Agent, shop::EDGES};
+use super::shop::EDGES;
+use crate::run::Client;
 
 pub(super) struct Answers {
     edges: Vec<(String, String)>,
@@ -10,8 +11,8 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn ask(agent: &Agent) -> anyhow::Result<Self> {
-        Ok(Self::new(&agent.items("topology")?, agent.items("traces")?))
+    pub(super) fn ask(client: &Client) -> anyhow::Result<Self> {
+        Ok(Self::new(&items(client, "topology")?, items(client, "traces")?))
     }
 
     fn new(edges: &[Value], traces: Vec<Value>) -> Self {
@@ -47,6 +48,10 @@ impl Answers {
         }
         missing
     }
+}
+
+fn items(client: &Client, what: &str) -> anyhow::Result<Vec<Value>> {
+    Ok(client.ask(&[what])?["items"].as_array().cloned().unwrap_or_default())
 }
 
 #[cfg(test)]

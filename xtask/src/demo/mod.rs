@@ -2,36 +2,36 @@
 //!
 //! Nothing is recorded or made up: what is printed is what `taskscope` answers while the shop runs.
 
-mod agent;
 mod answers;
-mod process;
 mod shop;
-mod sink;
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, process::Command, thread, time::Duration};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use crate::{
     build::{self, Profile},
-    clock, fixtures, host, setup, sh,
+    clock, fixtures, host,
+    run::{self, Agent, Client, Sink, User},
+    setup, sh,
 };
-use agent::Agent;
 use answers::Answers;
 use shop::Shop;
-use sink::Sink;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// On a busy machine the first trace is late; who asked for a short demo waits this much longer.
 const GRACE: Duration = Duration::from_secs(30);
+
+const NEXT: &[&str] = &["topology -o mermaid", "topology --watch", "traces --errors", "findings -o json"];
 
 /// Starts a small shop (three Go programs, one in Rust, one in Python, a Redis), puts load on it,
 /// runs the agent beside it, and prints what the agent says of it.
 ///
 /// All of it is on loopback, no interface is touched, and all of it ends with the demo. The first
 /// run installs and builds what it needs, which takes minutes and is said. Exit status 0 only if
-/// the agent saw every edge of the shop with both names, and a trace across two processes. Needs root.
+/// the agent saw every edge of the shop with both names, and a trace across two processes.
+/// The agent runs as root, through sudo if you are not; the shop as you.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --for 60s --rps 200\n  \
                         cargo xtask demo --keep       then ask it from another terminal")]
@@ -51,32 +51,43 @@ pub(crate) struct Options {
     /// Use an optimized agent: minutes more to build, and its prices are the real ones.
     #[arg(long)]
     release: bool,
+
+    /// From ourselves, when sudo has made us root.
+    #[arg(long, hide = true, value_name = "UID:GID")]
+    built_by: Option<User>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    ensure!(sh::is_root(), "the agent needs root: sudo env PATH=\"$PATH\" cargo xtask demo");
-    setup::ensure(&[setup::Group::Build, setup::Group::Test])?;
-    sh::note("building the agent and the shop: minutes the first time, then seconds");
     let profile = if options.release { Profile::Release } else { Profile::Debug };
-    let taskscope = build::taskscope(profile)?;
-    let go_programs = fixtures::targets()?;
-    sh::run(host::host_cargo("build")?.args(["--package=tests", "--bin=shop-payments"]))?;
-
+    if options.built_by.is_none() {
+        build(profile)?;
+        run::again_as_root()?;
+    }
     sh::note("opening the shop");
-    let mut shop = Shop::open(&go_programs, &sh::target_dir().join("debug/shop-payments"))?;
+    let payments = sh::target_dir().join("debug/shop-payments");
+    let mut shop = Shop::open(&fixtures::folder(), &payments, options.built_by)?;
     let sink = Sink::open()?;
-    let mut agent = Agent::start(&taskscope, sink.address())?;
+    let taskscope = build::program(profile);
+    let mut agent = Agent::spawn(&taskscope, |command| {
+        command.arg(format!("--otlp-endpoint=http://{}", sink.address()));
+        command.args(["--otlp-protocol", "http/protobuf", "--metrics-interval", "5s"]);
+    })?;
+    agent.until(&["status"], |_| true)?;
     shop.load(options.rps)?;
     sh::note(&format!("{} visits per second for {} s", options.rps, options.length.as_secs()));
     let answers = watch(&mut agent, &mut shop, options.length)?;
-    print(&agent, &answers, &taskscope)?;
+    print(&agent.client, &answers)?;
+    println!("\n# What to type next (with `cargo xtask demo --keep`, from another terminal)\n");
+    for arguments in NEXT {
+        println!("{}", typed(options.built_by, &taskscope, arguments, &agent.client.socket));
+    }
     let missing = answers.missing();
     if options.keep {
         if !missing.is_empty() {
             sh::note(&format!("not seen so far: {}", missing.join(", ")));
         }
         sh::note("everything stays until Ctrl-C");
-        agent.wait()?;
+        agent.process.wait()?;
         bail!("the agent has ended");
     }
     shop.close();
@@ -86,14 +97,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn build(profile: Profile) -> anyhow::Result<()> {
+    setup::ensure(&[setup::Group::Build, setup::Group::Demo])?;
+    sh::note("building the agent and the shop: minutes the first time, then seconds");
+    build::taskscope(profile)?;
+    fixtures::go_programs(shop::PROGRAMS)?;
+    sh::run(host::host_cargo("build")?.args(["--package=tests", "--bin=shop-payments"]))
+}
+
 /// At least for `length`, and then until everything was seen or patience ends.
 fn watch(agent: &mut Agent, shop: &mut Shop, length: Duration) -> anyhow::Result<Answers> {
     let began = clock::now();
     let mut seen = 0;
     loop {
-        agent.must_run()?;
+        agent.process.must_run()?;
         shop.must_run()?;
-        let answers = Answers::ask(agent)?;
+        let answers = Answers::ask(&agent.client)?;
         let elapsed = began.elapsed();
         if answers.edges().len() != seen {
             seen = answers.edges().len();
@@ -107,20 +126,31 @@ fn watch(agent: &mut Agent, shop: &mut Shop, length: Duration) -> anyhow::Result
     }
 }
 
-fn print(agent: &Agent, answers: &Answers, taskscope: &Path) -> anyhow::Result<()> {
-    agent.show("Who talks to whom", &["topology"])?;
-    agent.show("What is wrong", &["findings"])?;
+fn print(client: &Client, answers: &Answers) -> anyhow::Result<()> {
+    show(client, "Who talks to whom", &["topology"])?;
+    show(client, "What is wrong", &["findings"])?;
     if let Some(trace) = answers.trace() {
-        agent.show("One request, through every process it touched", &["traces", trace])?;
+        show(client, "One request, through every process it touched", &["traces", trace])?;
     }
-    agent.show("What is watched", &["targets"])?;
-    agent.show("What the agent costs", &["status"])?;
-    println!("\n# What to type next (with `cargo xtask demo --keep`, from another terminal)\n");
-    println!("export TASKSCOPE_SOCKET={}", agent.socket().display());
-    for arguments in ["topology -o mermaid", "topology --watch", "traces --errors", "findings -o json"] {
-        println!("{} {arguments}", taskscope.display());
-    }
+    show(client, "What is watched", &["targets"])?;
+    show(client, "What the agent costs", &["status"])?;
     Ok(())
+}
+
+/// Prints what a user would see.
+fn show(client: &Client, title: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    println!("\n# {title}: taskscope {}\n", arguments.join(" "));
+    let status = client.command(arguments).status().with_context(|| format!("cannot ask: {title}"))?;
+    ensure!(matches!(status.code(), Some(0 | 2)), "`taskscope {}` failed: {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// The socket is root's: who came by sudo needs it again, and sudo forgets the environment.
+fn typed(user: Option<User>, taskscope: &Path, arguments: &str, socket: &Path) -> String {
+    let mut command = Command::new(taskscope);
+    command.args(arguments.split(' ')).arg("--socket").arg(socket);
+    let typed = sh::shown(&command);
+    if user.is_some() { format!("sudo {typed}") } else { typed }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -138,6 +168,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_type_needs_no_environment() {
+        let typed =
+            |user| typed(user, Path::new("/x/taskscope"), "topology -o dot", Path::new("/run/a.sock"));
+        assert_eq!(typed(None), "/x/taskscope topology -o dot --socket /run/a.sock");
+        assert_eq!(typed("7:7".parse().ok()), "sudo /x/taskscope topology -o dot --socket /run/a.sock");
+    }
 
     #[test]
     fn a_time_has_a_unit() {

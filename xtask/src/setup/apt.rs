@@ -20,7 +20,7 @@ fi
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \"$@\"
 if [ -d /run/systemd/system ]; then
     for package; do
-        case $package in nginx|redis-server) systemctl disable $package;; esac
+        case $package in redis-server) systemctl disable $package;; esac
     done
 fi
 ";
@@ -60,7 +60,7 @@ fn candidate(policy: &str) -> Option<&str> {
 }
 
 /// `2:1.24~2` → (1, 24); what is no such number is older than all.
-fn release(version: &str) -> (u32, u32) {
+pub(super) fn release(version: &str) -> (u32, u32) {
     let upstream = version.split_once(':').map_or(version, |(_, it)| it);
     let mut numbers = upstream.split(|it: char| !it.is_ascii_digit()).map(|it| it.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

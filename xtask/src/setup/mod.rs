@@ -80,7 +80,7 @@ pub(crate) fn ensure(groups: &[Group]) -> anyhow::Result<()> {
 }
 
 fn wanted(groups: &[Group]) -> impl Iterator<Item = &'static Need> {
-    NEEDS.iter().filter(|need| groups.contains(&need.group))
+    NEEDS.iter().filter(|need| need.groups.iter().any(|it| groups.contains(it)))
 }
 
 fn missing(groups: &[Group]) -> Vec<&'static Need> {

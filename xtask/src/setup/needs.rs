@@ -16,6 +16,8 @@ pub(crate) enum Group {
     Build,
     /// Formatting, clippy, dependency rules.
     Lint,
+    /// The shop of the demo.
+    Demo,
     /// Programs that the kernel and system tests watch or use.
     Test,
     /// Compiling libFuzzer.
@@ -23,12 +25,12 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: &[Self] = &[Self::Build, Self::Lint, Self::Test, Self::Fuzz];
+    pub(crate) const ALL: &[Self] = &[Self::Build, Self::Lint, Self::Demo, Self::Test, Self::Fuzz];
     pub(crate) const FOR_CI: &[Self] = &[Self::Build, Self::Lint, Self::Test];
 }
 
 pub(super) struct Need {
-    pub(super) group: Group,
+    pub(super) groups: &'static [Group],
     pub(super) name: &'static str,
     pub(super) why: &'static str,
     found: Found,
@@ -56,14 +58,14 @@ pub(super) enum Get {
 
 pub(super) const NEEDS: &[Need] = &[
     Need {
-        group: Group::Build,
+        groups: &[Group::Build],
         name: "BPF compiler",
         why: "a rustc with the source of `core`, for the kernel half",
         found: Found::By(|| compiler::find().is_some()),
         get: Get::Compiler(&["rustc-web", "rust-web-src"]),
     },
     Need {
-        group: Group::Build,
+        groups: &[Group::Build],
         name: "LLVM 22",
         why: "bpf-linker is built against it and loads it",
         found: Found::Files(&[
@@ -76,91 +78,84 @@ pub(super) const NEEDS: &[Need] = &[
         get: Get::Apt(&["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev", "libxml2-dev"]),
     },
     Need {
-        group: Group::Build,
+        groups: &[Group::Build],
         name: tools::BPF_LINKER.name,
         why: "links the kernel half",
         found: Found::By(|| tools::bpf_linker().is_ok()),
         get: Get::Tool(&tools::BPF_LINKER),
     },
     Need {
-        group: Group::Lint,
+        groups: &[Group::Lint],
         name: "rustfmt",
         why: "the form of the code",
         found: Found::Programs(&["cargo-fmt"]),
         get: Get::Component("rustfmt"),
     },
     Need {
-        group: Group::Lint,
+        groups: &[Group::Lint],
         name: "clippy",
         why: "the habits of the code",
         found: Found::Programs(&["cargo-clippy"]),
         get: Get::Component("clippy"),
     },
     Need {
-        group: Group::Lint,
+        groups: &[Group::Lint],
         name: tools::CARGO_DENY.name,
         why: "licences, sources and bans of dependencies",
         found: Found::By(|| tools::cargo_deny().is_ok()),
         get: Get::Tool(&tools::CARGO_DENY),
     },
     Need {
-        group: Group::Test,
+        groups: &[Group::Test],
         name: "iproute2",
         why: "network namespaces for the tests",
         found: Found::Programs(&["ip"]),
         get: Get::Apt(&["iproute2"]),
     },
     Need {
-        group: Group::Test,
+        groups: &[Group::Demo, Group::Test],
+        name: "procps",
+        why: "signals and settings of the kernel, for the demo and the tests",
+        found: Found::Programs(&["kill", "sysctl"]),
+        get: Get::Apt(&["procps"]),
+    },
+    Need {
+        groups: &[Group::Test],
         name: "nftables",
         why: "refused and swallowed packets for the tests",
         found: Found::Programs(&["nft"]),
         get: Get::Apt(&["nftables"]),
     },
     Need {
-        group: Group::Test,
-        name: "wrk",
-        why: "load for HTTP servers",
-        found: Found::Programs(&["wrk"]),
-        get: Get::Apt(&["wrk"]),
-    },
-    Need {
-        group: Group::Test,
+        groups: &[Group::Demo, Group::Test],
         name: "redis-server",
         why: "a watched program that is not ours",
         found: Found::Programs(&["redis-server"]),
         get: Get::Apt(&["redis-server"]),
     },
     Need {
-        group: Group::Test,
-        name: "nginx",
-        why: "a watched program that is not ours",
-        found: Found::Programs(&["nginx"]),
-        get: Get::Apt(&["nginx"]),
-    },
-    Need {
-        group: Group::Test,
+        groups: &[Group::Demo, Group::Test],
         name: "Go",
         why: "builds the Go targets and the Collector",
-        found: Found::Programs(&["go"]),
+        found: Found::By(go_is_new_enough),
         get: Get::Go(&["golang-go"]),
     },
     Need {
-        group: Group::Test,
+        groups: &[Group::Demo, Group::Test],
         name: "python3",
         why: "a watched program of an interpreted language",
         found: Found::Programs(&["python3"]),
         get: Get::Apt(&["python3"]),
     },
     Need {
-        group: Group::Test,
+        groups: &[Group::Test],
         name: "C compiler",
         why: "builds the C targets",
         found: Found::Programs(&["cc"]),
         get: Get::Apt(&["gcc", "libc6-dev"]),
     },
     Need {
-        group: Group::Fuzz,
+        groups: &[Group::Fuzz],
         name: "C++ compiler",
         why: "builds libFuzzer",
         found: Found::Programs(&["c++"]),
@@ -176,6 +171,20 @@ impl Need {
             Found::By(found) => found(),
         }
     }
+}
+
+/// Not the one it might fetch for a module: the one that would have to fetch it.
+fn go_is_new_enough() -> bool {
+    let Some(go) = sh::which("go") else {
+        return false;
+    };
+    let said = sh::output(Command::new(go).arg("version").env("GOTOOLCHAIN", "local"));
+    said.is_ok_and(|it| apt::GO_SINCE <= go_version(&it))
+}
+
+/// `go version go1.26.8 linux/amd64` → (1, 26); what says no number is older than all.
+fn go_version(said: &str) -> (u32, u32) {
+    said.split_once(" go").map_or((0, 0), |(_, version)| apt::release(version))
 }
 
 impl Get {
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn every_group_has_needs_and_every_need_advice() {
         for group in Group::ALL {
-            assert!(NEEDS.iter().any(|it| it.group == *group), "{group:?}");
+            assert!(NEEDS.iter().any(|it| it.groups.contains(group)), "{group:?}");
         }
         for need in NEEDS {
             assert!(!need.get.advice().is_empty(), "{}", need.name);
@@ -230,8 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_release_of_go() {
+        assert_eq!(go_version("go version go1.26.8 linux/amd64\n"), (1, 26));
+        assert_eq!(go_version("go version go1.19.8 linux/amd64\n"), (1, 19));
+        assert_eq!(go_version("go version devel go1.25-abc Tue linux/amd64"), (1, 25));
+        assert_eq!(go_version("gccgo"), (0, 0));
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_a_need_that_is_not_met() {
-        let need = |found| Need { group: Group::Test, name: "x", why: "y", found, get: Get::Apt(&[]) };
+        let need = |found| Need { groups: &[Group::Test], name: "x", why: "y", found, get: Get::Apt(&[]) };
         assert!(!need(Found::Files(&["/", "/nothing/here"])).is_met());
         assert!(need(Found::Files(&["/"])).is_met());
         assert!(!need(Found::Programs(&["no-such-program-anywhere"])).is_met());

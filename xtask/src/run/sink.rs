@@ -1,4 +1,4 @@
-//! Where the agent's exports go in the demo: a server that takes OTLP over HTTP and counts.
+//! Where the agent's exports go: a server that takes OTLP over HTTP and counts.
 //!
 //! It does not look inside: what a real Collector makes of the bytes is the system tests' business.
 
@@ -20,8 +20,8 @@ const MAX_BODY_BYTES: u64 = 64 << 20;
 /// A connection that says nothing for longer is left alone.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Lives as long as the demo; it has nothing to clean up.
-pub(super) struct Sink {
+/// Lives as long as we do; it has nothing to clean up.
+pub(crate) struct Sink {
     address: SocketAddr,
     counts: Arc<Counts>,
 }
@@ -40,7 +40,7 @@ struct Signal {
 }
 
 impl Sink {
-    pub(super) fn open() -> anyhow::Result<Self> {
+    pub(crate) fn open() -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the sink has no port")?;
         let address = listener.local_addr().context("the sink has no address")?;
         let counts = Arc::<Counts>::default();
@@ -58,11 +58,17 @@ impl Sink {
         Ok(Self { address, counts })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn counts(&self) -> String {
+    /// Bodies received so far, compressed as they come.
+    pub(crate) fn bytes(&self) -> u64 {
+        let Counts { traces, metrics, refused: _ } = &*self.counts;
+        traces.bytes.load(Ordering::Relaxed) + metrics.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn counts(&self) -> String {
         let Counts { traces, metrics, refused } = &*self.counts;
         let mut text = format!("{} of traces and {} of metrics", traces.shown(), metrics.shown());
         if refused.load(Ordering::Relaxed) != 0 {
@@ -141,6 +147,7 @@ mod tests {
             let answer: Vec<_> = answers.by_ref().lines().take(4).map(Result::unwrap).collect();
             assert_eq!(answer[0], "HTTP/1.1 200 OK");
         }
+        assert_eq!(sink.bytes(), 5);
         assert_eq!(
             sink.counts(),
             "2 requests (5 bytes, zstd) of traces and 1 requests (0 bytes, zstd) of metrics"
