@@ -4,7 +4,8 @@ use std::fs;
 
 use aya::maps::{Map, MapData, MapInfo};
 
-use crate::residue::cut;
+/// The kernel cuts names of maps here.
+const MAX_NAME_BYTES: usize = 15;
 
 /// How many entries the hash map of this name has, which must be of this process.
 #[track_caller]
@@ -25,4 +26,9 @@ fn own() -> impl Iterator<Item = MapInfo> {
         let id = info.lines().find_map(|line| line.strip_prefix("map_id:"))?;
         MapInfo::from_id(id.trim().parse().ok()?).ok()
     })
+}
+
+fn cut(name: &str) -> &str {
+    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|it| name.is_char_boundary(*it));
+    &name[..end.unwrap_or(0)]
 }
