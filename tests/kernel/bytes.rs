@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agent::assemble::edge::{BothWays, Confidence, Peer};
 use serde_json::Value;
 use tests::{
-    Assembled, NetNs, Observer, Target, eventually, has_admin, netns::two_namespaces, paths::built,
-    require_bpf, skip,
+    Assembled, NetNs, Observer, Target, eventually, netns::two_namespaces, paths::built, require_admin,
+    require_bpf,
 };
 
 /// Bytes to the server and back, of one connection each.
@@ -15,9 +15,7 @@ const SIZES: &[(u64, u64)] = &[(1, 1), (100, 0), (0, 100), (70_000, 1), (10_000_
 #[test]
 fn payload_is_exact_with_segmentation_offload_and_without() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     for offload in [true, false] {
         let (a, b) = two_namespaces();
         if !offload {

@@ -2,7 +2,7 @@
 
 use std::{env, process::Command};
 
-use tests::{has_admin, require_bpf, skip};
+use tests::{require_admin, require_bpf};
 
 /// They need no capability of their own: no namespaces are made.
 const TESTS: &[&str] = &[
@@ -16,9 +16,7 @@ const TESTS: &[&str] = &[
 #[test]
 fn four_capabilities_are_enough() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs more capabilities than it gives away");
-    }
+    require_admin!();
     let caps = "-all,+bpf,+perfmon,+net_admin,+sys_ptrace";
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set", caps, "--inh-caps", caps]);

@@ -8,10 +8,10 @@ use agent::{
 };
 use agent_common::event::Event;
 use tests::{
-    NetNs, Observer, Snmp, Target, has_admin,
+    NetNs, Observer, Snmp, Target,
     netns::{Refusal, two_namespaces},
     paths::built,
-    require_bpf, skip,
+    require_admin, require_bpf,
 };
 
 /// Between the kernel's step and the time that the other half reads.
@@ -35,9 +35,7 @@ struct Case {
 #[test]
 fn each_failure_has_one_record_with_its_class() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     b.refuse(80, Refusal::Drop);
     b.refuse(82, Refusal::Unreachable);
@@ -65,9 +63,7 @@ fn each_failure_has_one_record_with_its_class() {
 #[test]
 fn a_connect_abandoned_early_moves_no_counter_of_the_kernel() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     b.refuse(80, Refusal::Drop);
     let client = Target::start(a.command(built("target-conn")));

@@ -3,16 +3,14 @@
 use std::io::{Error, ErrorKind};
 
 use tests::{
-    Snmp, Target, has_admin,
+    Snmp, Target,
     netns::{Refusal, two_namespaces},
-    paths, skip,
+    paths, require_admin,
 };
 
 #[test]
 fn traffic_is_counted_refused_and_gone_with_the_namespaces() {
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     let conn = paths::built("target-conn");
     let mut server = Target::start(b.command(&conn));

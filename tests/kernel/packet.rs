@@ -8,19 +8,17 @@ use agent_common::event::{
     packet::{Stray, what},
 };
 use tests::{
-    NetNs, Observer, Target, eventually, has_admin,
+    NetNs, Observer, Target, eventually,
     netns::{ADDRESS_A, ADDRESS_B, Refusal, two_namespaces},
     observer,
     paths::built,
-    require_bpf, skip,
+    require_admin, require_bpf,
 };
 
 #[test]
 fn packets_without_a_socket_are_reported_on_xdp_and_on_tcx() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     let addresses = [IpAddr::V4(ADDRESS_A), IpAddr::V4(ADDRESS_B)];
     let mut first = Observer::load();
@@ -43,9 +41,7 @@ fn packets_without_a_socket_are_reported_on_xdp_and_on_tcx() {
 #[test]
 fn packets_of_ipv6_are_read() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     for (namespace, link, address) in [(&a, "a0", "fd77::1/64"), (&b, "b0", "fd77::2/64")] {
         namespace.exec("ip", ["address", "add", address, "dev", link, "nodad"]);
@@ -58,9 +54,7 @@ fn packets_of_ipv6_are_read() {
 #[test]
 fn an_interface_may_go_away_under_the_hook() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     let (a, b) = two_namespaces();
     let (mut on_xdp, mut on_tcx) = (Observer::load(), Observer::load());
     let xdp = attach(&mut on_xdp, &b, XdpMode::Auto).unwrap();

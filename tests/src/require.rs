@@ -17,6 +17,16 @@ macro_rules! require_bpf {
     };
 }
 
+/// Leaves the test when it may not make network namespaces, or is not root in another way.
+#[macro_export]
+macro_rules! require_admin {
+    () => {
+        if !$crate::has_admin() {
+            return $crate::skip("needs CAP_SYS_ADMIN, as root has it");
+        }
+    };
+}
+
 pub fn has_bpf() -> bool {
     may_bpf(own_caps())
 }
