@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{eventually, paths};
+use crate::{eventually, mortal::mortal, paths};
 
 /// Exit statuses that answer a question.
 const DONE: i32 = 0;
@@ -59,10 +59,9 @@ impl Agent {
     fn launch<A: AsRef<OsStr>>(socket: PathBuf, dir: TempDir, flags: impl IntoIterator<Item = A>) -> Self {
         let log = dir.path().join("agent.log");
         let started = clock::now();
-        let child = taskscope()
-            .args(["agent", "--xdp", "off", "--socket"])
-            .arg(&socket)
-            .args(flags)
+        let mut command = taskscope();
+        command.args(["agent", "--xdp", "off", "--socket"]).arg(&socket).args(flags);
+        let child = mortal(&command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).expect("the folder is ours"))

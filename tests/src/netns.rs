@@ -3,12 +3,15 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     net::Ipv4Addr,
     os::fd::AsFd as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
@@ -50,6 +53,8 @@ impl NetNs {
     #[expect(clippy::new_without_default, reason = "it makes something outside of the process")]
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let name = format!("taskscope-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         ip(&["netns", "add", &name]);
         let namespace = Self { name };
@@ -144,6 +149,29 @@ impl Drop for NetNs {
     }
 }
 
+/// Takes away what tests left that were killed.
+fn sweep() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_left = name.to_str().and_then(maker).is_some_and(|pid| !is_alive(pid));
+        if is_left {
+            // Another test may have been quicker.
+            let _removed = Command::new("ip").args(["netns", "delete"]).arg(&name).output();
+        }
+    }
+}
+
+/// The process that a namespace of ours is named after.
+fn maker(name: &str) -> Option<u32> {
+    let (pid, n) = name.strip_prefix("taskscope-")?.split_once('-')?;
+    n.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 #[track_caller]
 fn ip(args: &[&str]) {
     let mut command = Command::new("ip");
@@ -157,4 +185,19 @@ fn run(mut command: Command) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_namespaces_of_ours_have_a_maker() {
+        assert_eq!(maker("taskscope-4711-0"), Some(4711));
+        for other in ["taskscope-bench-to-4711", "taskscope-4711", "taskscope-a-0", "x-1-0", ""] {
+            assert_eq!(maker(other), None, "{other}");
+        }
+        assert!(is_alive(process::id()));
+        assert!(!is_alive(u32::MAX));
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Target, paths};
+use crate::{Target, mortal::mortal, paths};
 
 /// Fields are dropped, and so stopped, in this order: from the front to the back.
 #[derive(Debug)]
@@ -88,10 +88,10 @@ impl Redis {
     #[track_caller]
     fn start(address: SocketAddr) -> Self {
         let dir = tempfile::tempdir().expect("there is a folder for temporary files");
-        let child = Command::new("redis-server")
-            .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
-            .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(AsRef::<Path>::as_ref(&dir))
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(AsRef::<Path>::as_ref(&dir));
+        let child = mortal(&command)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start redis-server: {error}"));

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, eventually, mortal::mortal};
 
 /// Lines that a target may be ahead of its test; beyond that it waits in `write`.
 const MAX_LINES: usize = 64 * 1024;
@@ -32,8 +32,8 @@ impl Target {
 
     /// Starts the command and waits for its `ready`.
     #[track_caller]
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command
+    pub fn start(command: Command) -> Self {
+        let mut child = mortal(&command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -105,9 +105,19 @@ impl Target {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"))
     }
 
-    /// All lines until the target ends by itself.
+    /// All lines until the target ends by itself; between two of them it has as long as for one.
+    #[track_caller]
     pub fn rest(&self) -> Vec<String> {
-        self.lines.iter().collect()
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{} neither spoke nor ended for {PATIENCE:?}, after {lines:?}", self.pid())
+                }
+            }
+        }
     }
 
     #[track_caller]

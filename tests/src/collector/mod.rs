@@ -17,7 +17,7 @@ pub use otlp::{Kind, Metric, Received, Span, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{eventually, paths, skip};
+use crate::{eventually, mortal::mortal, paths, skip};
 
 /// Killed when dropped, with all its files.
 #[derive(Debug)]
@@ -80,9 +80,7 @@ impl Collector {
         let config = self.dir.path().join("otelcol.yaml");
         fs::write(&config, self.ports.config(&self.output(self.n_starts))).expect("the folder is ours");
         let log = fs::File::create(self.log_path()).expect("the folder is ours");
-        let child = Command::new(&self.otelcol)
-            .arg("--config")
-            .arg(&config)
+        let child = mortal(Command::new(&self.otelcol).arg("--config").arg(&config))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
