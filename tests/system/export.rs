@@ -54,10 +54,14 @@ fn check_conventions(collector: &Collector, endpoint: &str, protocol: &str) {
     let client = crate::http_client("truth-client", &format!("{url}/status/503/"), REQUESTS, 100);
     let client_pid = client.pid();
     client.rest();
-    let spans = eventually("all server spans", || {
+    // The two ends of a request may come in different batches.
+    let spans = eventually("all server spans, and their parents", || {
         let spans = collector.spans();
-        let of_server = spans.iter().filter(|it| it.kind == Kind::Server).count();
-        (of_server == REQUESTS as usize).then_some(spans)
+        let ids: BTreeSet<_> = spans.iter().map(|it| &it.span_id).collect();
+        let of_server: Vec<_> = spans.iter().filter(|it| it.kind == Kind::Server).collect();
+        let has_parent = |it: &&Span| it.parent_span_id.as_ref().is_none_or(|id| ids.contains(id));
+        let is_all = of_server.len() == REQUESTS as usize && of_server.iter().all(has_parent);
+        is_all.then_some(spans)
     });
     let (of_server, of_client): (Vec<_>, Vec<_>) = spans.iter().partition(|it| it.kind == Kind::Server);
     println!("{protocol}: {} server spans, {} client spans", of_server.len(), of_client.len());
