@@ -1,4 +1,5 @@
-//! Names that users meet, findings and metrics, are explained in a document. (Counters: `counters`.)
+//! Names that users meet, findings and metrics, are explained in a document. (The agent's own numbers have
+//! their explanations with them: `agent/src/vitals/document.rs` writes those down.)
 
 use super::{Complaint, tree::Tree};
 
@@ -7,9 +8,6 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("agent/src/detect/finding.rs", "=> \"", "docs/findings.md"),
     ("agent/src/export/semconv.rs", "&str = \"taskscope.", "docs/metrics.md"),
     ("agent/src/export/semconv.rs", "_DURATION: &str = \"", "docs/metrics.md"),
-    ("agent/src/vitals.rs", "=> Total(\"", "docs/metrics.md"),
-    ("agent/src/vitals.rs", "=> Level(\"", "docs/metrics.md"),
-    ("agent/src/vitals.rs", "=> Lost(\"", "docs/metrics.md"),
 ];
 
 /// Attributes of spans, not of metrics.
@@ -53,14 +51,14 @@ mod tests {
 
     #[test]
     fn a_name_without_an_explanation_is_refused() {
-        let code = "    /// Text, \"quoted\".\n    A => Total(\"made\");\n    B => Lost(\"gone\");\n\
-                    #[cfg(test)]\n    C => Lost(\"tested\");\n";
-        let tree = |text| Tree::of(&[("agent/src/vitals.rs", code), ("docs/metrics.md", text)]);
+        let code = "    /// Text, \"quoted\".\n    A: &str = \"taskscope.made\";\n    B: &str = \"taskscope.gone\";\n\
+                    #[cfg(test)]\n    C: &str = \"taskscope.tested\";\n";
+        let tree = |text| Tree::of(&[("agent/src/export/semconv.rs", code), ("docs/metrics.md", text)]);
         assert!(check(&tree("`taskscope.made`, and for the reason `gone`")).is_empty());
         let got: Vec<_> = check(&tree("made, gone")).iter().map(ToString::to_string).collect();
         let want = [
-            "agent/src/vitals.rs:2: `made` is not explained in docs/metrics.md",
-            "agent/src/vitals.rs:3: `gone` is not explained in docs/metrics.md",
+            "agent/src/export/semconv.rs:2: `made` is not explained in docs/metrics.md",
+            "agent/src/export/semconv.rs:3: `gone` is not explained in docs/metrics.md",
         ];
         assert_eq!(got, want);
     }

@@ -1,18 +1,25 @@
-//! Every version and every lint is written once, in the root.
+//! Every version and every lint is written once, in the root; the border between the halves depends on nothing.
+
+use std::path::Path;
 
 use super::{Complaint, tree::Tree};
 
 /// Not a member: libFuzzer wants flags that the workspace's builds must not have.
 const OTHER_WORKSPACES: &[&str] = &["tests/fuzz/Cargo.toml"];
 
+const BORDER: &str = "agent-common/Cargo.toml";
+
 pub(super) fn check(tree: &Tree) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for file in &tree.files {
         let is_member = file.path.ends_with("Cargo.toml") && file.path.components().count() > 1;
-        if !is_member || OTHER_WORKSPACES.iter().any(|it| file.path == std::path::Path::new(it)) {
+        if !is_member || OTHER_WORKSPACES.iter().any(|it| file.path == Path::new(it)) {
             continue;
         }
-        let found = member(&file.text);
+        let mut found = member(&file.text);
+        if file.path == Path::new(BORDER) {
+            found.extend(border(&file.text));
+        }
         complaints.extend(found.into_iter().map(|(line, text)| Complaint {
             path: file.path.clone(),
             line,
@@ -20,6 +27,13 @@ pub(super) fn check(tree: &Tree) -> Vec<Complaint> {
         }));
     }
     complaints
+}
+
+/// Compiled for both halves, so that nothing of either gets into the other.
+fn border(text: &str) -> Vec<(usize, String)> {
+    let is_section = |line: &str| line.starts_with('[') && line.contains("dependencies");
+    let lines = text.lines().enumerate().filter(|(_, line)| is_section(line.trim()));
+    lines.map(|(n, _)| (n + 1, "agent-common depends on nothing".to_owned())).collect()
 }
 
 fn member(text: &str) -> Vec<(usize, String)> {
@@ -70,6 +84,14 @@ mod tests {
         );
         check(super::check, "Cargo.toml", "[workspace]\n", &[]);
         check(super::check, "tests/fuzz/Cargo.toml", "[package]\nversion = \"0.0.0\"", &[]);
+    }
+
+    #[test]
+    fn the_border_depends_on_nothing() {
+        let text = format!("[package]\n[target.x.dev-dependencies]\n[dependencies]\n{LINTS}");
+        let want = ["2: agent-common depends on nothing", "3: agent-common depends on nothing"];
+        check(super::check, "agent-common/Cargo.toml", &text, &want);
+        check(super::check, "agent/Cargo.toml", &text, &[]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod documents;
 mod explained;
 mod flow;
 mod manifests;
+mod owners;
 mod places;
 mod sizes;
 mod source;
@@ -23,7 +24,7 @@ use crate::sh;
 use tree::Tree;
 
 /// Checks what the compiler does not: the one-way flow between rooms, sizes of files and functions,
-/// where `unsafe` and clock reads are, the members' manifests, documents that repeat code.
+/// where `unsafe`, clock reads and libraries are, counters that nobody counts, the members' manifests, documents that repeat code.
 ///
 /// Reads the tree, builds nothing: a second. A generated part of a document is compared with what
 /// target/debug/taskscope prints, so build that first (`cargo xtask build`).
@@ -63,6 +64,7 @@ fn rules(tree: &Tree) -> Vec<Complaint> {
         sizes::check,
         unsafety::check,
         manifests::check,
+        owners::check,
         clock::check,
         places::check,
         counters::check,

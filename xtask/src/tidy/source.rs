@@ -27,6 +27,18 @@ pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = (u
         .map(|at| (code[..at].matches('\n').count() + 1, at))
 }
 
+/// Lines, counted from one, with a path that begins with a crate whose name begins with `name`.
+pub(super) fn crates<'a>(code: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let in_word = |it: char| it.is_alphanumeric() || it == '_';
+    code.match_indices(name)
+        .map(|(at, _)| at)
+        .filter(move |at| {
+            let rest = code[at + name.len()..].trim_start_matches(in_word);
+            !code[..*at].ends_with(in_word) && rest.starts_with("::")
+        })
+        .map(|at| code[..at].matches('\n').count() + 1)
+}
+
 fn blank(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
