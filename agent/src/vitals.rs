@@ -2,6 +2,9 @@
 //!
 //! A number has one name, here. The parts add; `query` and `export` read.
 
+#[cfg(test)]
+mod document;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -74,7 +77,7 @@ vitals! {
     SpansSent => Total("spans_sent");
     /// Spans that the bounded export queue let go, oldest first.
     SpansQueueFull => Lost("export_queue_full");
-    /// Spans that the collector refused for good, or that ran out of tries.
+    /// Spans that the collector refused for good.
     SpansRefused => Lost("export_refused");
     /// Spans that were still waiting when the agent had to leave.
     SpansLostAtShutdown => Lost("shutdown");
