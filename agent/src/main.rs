@@ -25,7 +25,7 @@ const FAILED: u8 = 1;
 const NOTHING_FOUND: u8 = 2;
 const BAD_USAGE: u8 = 64;
 
-/// Sees why services stall, time out and burn memory, with no change to them.
+/// Sees who talks to whom, how fast and with what errors, with no change to the programs.
 ///
 /// `taskscope agent` watches this node; every other command asks a running agent. Begin with
 /// `taskscope doctor` (what will work here), then `taskscope findings` (what is wrong).

@@ -87,7 +87,7 @@ fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
         );
     }
     facts.need_all_processes(&mut verdict);
-    verdict.check(FEATURE, "uprobes on Go programs, by one link for each file")
+    verdict.check(FEATURE, "uprobes on Go programs, by one link for each point")
 }
 
 fn container_names(facts: &Facts) -> Check {
