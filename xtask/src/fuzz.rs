@@ -55,7 +55,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     setup::ensure(&[setup::Group::Fuzz])?;
-    let manifest = sh::root().join("tests/fuzz/Cargo.toml");
+    let manifest = manifest();
     let text =
         fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     let all = programs(&text);
@@ -82,6 +82,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if broken.is_empty() { Ok(()) } else { bail!("broken by an input:{}", broken.concat()) }
 }
 
+/// Of a workspace of its own.
+pub(crate) fn manifest() -> PathBuf {
+    sh::root().join("tests/fuzz/Cargo.toml")
+}
+
 fn build(manifest: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
     sh::note("building the fuzz targets; the first time with all dependencies, some minutes");
     let target_dir = sh::root().join("target/fuzz");
@@ -90,7 +95,7 @@ fn build(manifest: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
     let inherited = inherited.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
     cargo
         // With --target, the flags stay away from build scripts and macros.
-        .args(["--release", "--target", TRIPLE, "--manifest-path"])
+        .args(["--release", "--locked", "--target", TRIPLE, "--manifest-path"])
         .arg(manifest)
         .arg("--target-dir")
         .arg(&target_dir)
