@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"taskscope.test/serve"
 )
 
 // runProxy forwards each path to the backend. Under /bg/ the call is made by a goroutine of its own with a
@@ -31,7 +33,7 @@ func runProxy(args []string) error {
 		}()
 		<-done
 	})
-	return serve(&http.Server{Handler: mux}, *listen)
+	return serve.Until(&http.Server{Handler: mux}, *listen)
 }
 
 func forward(ctx context.Context, client *http.Client, w http.ResponseWriter, method, url string, body io.Reader) {

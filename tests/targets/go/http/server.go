@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"taskscope.test/serve"
 )
 
 const bigBytes = 300_000
@@ -34,7 +36,7 @@ func runServer(args []string) error {
 		}
 		server.TLSConfig = config
 	}
-	return serve(server, *listen)
+	return serve.Until(server, *listen)
 }
 
 func routes(rounds int) http.Handler {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"taskscope.test/serve"
 )
 
 const redisConns = 16
@@ -41,7 +43,7 @@ func run(listen, redis string) error {
 		_, err := items.redis.do("PING")
 		reply(w, "ok", err)
 	})
-	return serve(listen, mux)
+	return serve.Until(&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, listen)
 }
 
 func reply(w http.ResponseWriter, found any, err error) {

@@ -1,3 +1,7 @@
 module taskscope.test/shop-web
 
 go 1.24
+
+require taskscope.test/serve v0.0.0
+
+replace taskscope.test/serve => ../serve

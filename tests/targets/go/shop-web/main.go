@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"taskscope.test/serve"
 )
 
 func main() {
@@ -39,7 +41,8 @@ func main() {
 	mux.HandleFunc("GET /{$}", shop.home)
 	mux.HandleFunc("GET /checkout", shop.checkout)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	if err := serve(*listen, mux); err != nil {
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	if err := serve.Until(server, *listen); err != nil {
 		fmt.Fprintln(os.Stderr, "shop-web:", err)
 		os.Exit(1)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package serve runs the HTTP servers among the targets.
+package serve
 
 import (
 	"context"
@@ -13,18 +14,23 @@ import (
 
 const drainLimit = time.Second
 
-// serve answers on addr until SIGTERM or SIGINT, and says `ready` once connections are accepted.
-func serve(addr string, handler http.Handler) error {
+// Until says `ready`, then the address (the port may have been 0), and answers until SIGTERM or SIGINT.
+func Until(server *http.Server, addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	fmt.Println("ready")
+	go func() {
+		if server.TLSConfig != nil {
+			ended <- server.ServeTLS(listener, "", "")
+		} else {
+			ended <- server.Serve(listener)
+		}
+	}()
+	fmt.Printf("ready\nlistening %s\n", listener.Addr())
 
 	select {
 	case err := <-ended:

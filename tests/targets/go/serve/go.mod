@@ -1,0 +1,3 @@
+module taskscope.test/serve
+
+go 1.24
