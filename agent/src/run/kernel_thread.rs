@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A new process is seen this late at most; the ring holds several times as much.
-const DRAIN_EVERY: Duration = Duration::from_millis(50);
+pub const DRAIN_EVERY: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 const SEED_EVERY: Duration = Duration::from_secs(600);
 const DUMP_EVERY: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::{signal::unix, sync::watch, task::JoinHandle};
 
-pub use self::error::RunError;
+pub use self::{error::RunError, kernel_thread::DRAIN_EVERY};
 use self::{
     kernel_thread::KernelThread,
     message::{ToKernel, ToOwner},
