@@ -12,9 +12,12 @@ use object::elf;
 use thiserror::Error;
 
 /// How much of one file is read at most, all parts together.
-const MAX_READ_BYTES: u64 = 256 << 20;
+const MAX_READ_BYTES: u64 = 96 << 20;
 const MAX_SECTIONS: u16 = 4096;
 const MAX_SEGMENTS: u16 = 256;
+/// No section that is looked for has a longer name. The names are copied out of one read, as often as
+/// there are sections: without a bound a small file would give as many times its size.
+const MAX_NAME_BYTES: usize = 64;
 const FILE_HEADER_BYTES: usize = 64;
 const SEGMENT_BYTES: usize = 56;
 const SECTION_BYTES: usize = 64;
@@ -204,7 +207,7 @@ impl<R: ReadAt> ElfFile<R> {
         };
         let names = self.data(names)?;
         for (name_offset, section) in &mut sections {
-            section.name = text_at(&names, *name_offset as usize).unwrap_or_default().to_owned();
+            section.name = name_at(&names, *name_offset as usize).unwrap_or_default().to_owned();
         }
         Ok(sections.into_iter().map(|(_, section)| section).collect())
     }
@@ -314,9 +317,10 @@ fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
-/// The text that starts at `offset` and ends before the next zero byte.
-pub fn text_at(bytes: &[u8], offset: usize) -> Option<&str> {
-    let rest = bytes.get(offset..)?;
+/// The name that starts at `offset`, unless it is longer than any that is looked for.
+fn name_at(names: &[u8], offset: usize) -> Option<&str> {
+    let rest = names.get(offset..)?;
+    let rest = &rest[..rest.len().min(MAX_NAME_BYTES + 1)];
     let end = rest.iter().position(|&it| it == 0)?;
-    std::str::from_utf8(rest.get(..end)?).ok()
+    std::str::from_utf8(&rest[..end]).ok()
 }

@@ -4,7 +4,7 @@ use super::{
     GoBinary, GoError, PclntabError,
     fixture::{Image, Names},
 };
-use crate::targets::elf::ElfError;
+use crate::targets::elf::{ElfError, ElfFile};
 
 const SECTION_BYTES: usize = 64;
 
@@ -68,6 +68,27 @@ fn sections_that_claim_more_than_the_file() {
             );
         }
     }
+}
+
+/// All sections share one long name; each would copy it.
+#[test]
+fn names_of_sections_are_not_multiplied() {
+    const LONG: usize = 1 << 20;
+    let mut file = Image::http(Names::Table).build();
+    let names = section_header(&file, ".shstrtab");
+    let at = file.len() as u64;
+    file.extend([vec![b'x'; LONG], vec![0]].concat());
+    file[names + 24..][..8].copy_from_slice(&at.to_le_bytes());
+    file[names + 32..][..8].copy_from_slice(&(LONG as u64 + 1).to_le_bytes());
+    let table = u64::from_le_bytes(file[40..48].try_into().unwrap()) as usize;
+    let n_sections = usize::from(file[60]);
+    for index in 0..n_sections {
+        file[table + index * SECTION_BYTES..][..4].copy_from_slice(&(index as u32).to_le_bytes());
+    }
+    let parsed = ElfFile::parse(&file[..]).unwrap();
+    assert_eq!(parsed.sections.len(), n_sections);
+    let copied: usize = parsed.sections.iter().map(|it| it.name.len()).sum();
+    assert!(copied <= n_sections * 64, "{copied} bytes");
 }
 
 #[test]
