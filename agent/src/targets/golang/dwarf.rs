@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use gimli::{AttributeValue, DebugAbbrev, DebugInfo, EndianSlice, LittleEndian, UnitHeader, constants};
+use gimli::{
+    Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugInfo, EndianSlice, LittleEndian,
+    UnitHeader, constants,
+};
 use object::read::{CompressedData, CompressionFormat};
 
 use super::layout::Field;
@@ -13,6 +16,11 @@ const TYPES_UNIT: &str = "runtime";
 /// Above that the table serves as well, and the agent stays small.
 const MAX_INFO_BYTES: u64 = 48 << 20;
 const MAX_ABBREV_BYTES: u64 = 1 << 20;
+/// Of one table of abbreviations. Go's has 2 KiB.
+const MAX_TABLE_BYTES: usize = 16 << 10;
+/// Entries and attributes looked at, and bytes of abbreviations, of one file: an attribute may take no
+/// byte of it, so its size bounds nothing. Ten times what the largest programs need.
+const MAX_WORK: usize = 128 << 20;
 const COMPRESSION_HEADER_BYTES: usize = 24;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -32,18 +40,25 @@ pub(crate) fn fields<R: ReadAt>(file: &ElfFile<R>) -> HashMap<Field, u16> {
 
 /// As [`fields`], from the two sections.
 pub(crate) fn parse(info: &[u8], abbreviations: &[u8]) -> HashMap<Field, u16> {
-    let abbreviations = DebugAbbrev::new(abbreviations, LittleEndian);
-    let mut members = Members::new();
-    let mut missing = wanted().len();
+    parse_within(MAX_WORK, info, abbreviations)
+}
+
+fn parse_within(work: usize, info: &[u8], abbreviations: &[u8]) -> HashMap<Field, u16> {
+    let wanted = wanted();
+    let missing = wanted.len();
+    let mut reader = Reader { wanted, members: Members::new(), missing, work };
+    let mut table = Table { section: abbreviations, last: None };
     let mut units = DebugInfo::new(info, LittleEndian).units();
     while let Ok(Some(unit)) = units.next() {
-        if missing == 0 {
+        if reader.missing == 0 {
             break;
         }
         // What was read before the damage stands.
-        let _damaged = read_unit(&unit, &abbreviations, &mut members, &mut missing);
+        if let Err(Stop::TooMuch) = reader.unit(&unit, &mut table) {
+            break;
+        }
     }
-    Field::ALL.iter().filter_map(|&field| Some((field, sum(field, &members)?))).collect()
+    Field::ALL.iter().filter_map(|&field| Some((field, sum(field, &reader.members)?))).collect()
 }
 
 fn sum(field: Field, members: &Members) -> Option<u16> {
@@ -58,45 +73,91 @@ fn wanted() -> HashMap<&'static [u8], Vec<(&'static str, &'static str)>> {
     wanted
 }
 
-fn read_unit(
-    unit: &UnitHeader<Slice<'_>>,
-    abbreviations: &DebugAbbrev<Slice<'_>>,
-    members: &mut Members,
-    missing: &mut usize,
-) -> gimli::Result<()> {
-    let wanted = wanted();
-    let abbreviations = unit.abbreviations(abbreviations)?;
-    let mut entries = unit.entries_raw(&abbreviations, None)?;
-    // The struct that the current entry may be a member of.
-    let mut inside: Option<(isize, &[(&'static str, &'static str)])> = None;
-    while !entries.is_empty() {
-        let depth = entries.next_depth();
-        if inside.is_some_and(|(parent, _)| depth <= parent) {
-            inside = None;
-            if *missing == 0 {
-                return Ok(());
-            }
-        }
-        let Some(abbreviation) = entries.read_abbreviation()? else {
-            continue;
-        };
-        let tag = abbreviation.tag();
-        if tag == constants::DW_TAG_compile_unit {
-            let entry = Entry::read(&mut entries, abbreviation.attributes())?;
-            if entry.name != Some(TYPES_UNIT.as_bytes()) {
-                return Ok(());
-            }
-        } else if tag == constants::DW_TAG_structure_type {
-            let entry = Entry::read(&mut entries, abbreviation.attributes())?;
-            inside = entry.name.and_then(|it| wanted.get(it)).map(|it| (depth, it.as_slice()));
-            *missing = missing.saturating_sub(usize::from(inside.is_some()));
-        } else if let Some((_, known)) = inside.filter(|_| tag == constants::DW_TAG_member) {
-            Entry::read(&mut entries, abbreviation.attributes())?.add_member(known, members);
-        } else {
-            entries.skip_attributes(abbreviation.attributes())?;
-        }
+/// Why the reading of a unit ended early.
+enum Stop {
+    Damaged,
+    TooMuch,
+}
+
+impl From<gimli::Error> for Stop {
+    fn from(_: gimli::Error) -> Self {
+        Self::Damaged
     }
+}
+
+/// The abbreviations of the unit read last: those of Go share one table.
+struct Table<'a> {
+    section: &'a [u8],
+    last: Option<(usize, Abbreviations)>,
+}
+
+impl Table<'_> {
+    fn at(&mut self, offset: usize, work: &mut usize) -> Result<&Abbreviations, Stop> {
+        let last = match self.last.take() {
+            Some(last) if last.0 == offset => last,
+            _ => {
+                let bytes = self.section.get(offset..).ok_or(Stop::Damaged)?;
+                let bytes = &bytes[..bytes.len().min(MAX_TABLE_BYTES)];
+                spend(work, bytes.len())?;
+                let table = DebugAbbrev::new(bytes, LittleEndian).abbreviations(DebugAbbrevOffset(0))?;
+                (offset, table)
+            }
+        };
+        Ok(&self.last.insert(last).1)
+    }
+}
+
+fn spend(work: &mut usize, n: usize) -> Result<(), Stop> {
+    *work = work.checked_sub(n).ok_or(Stop::TooMuch)?;
     Ok(())
+}
+
+struct Reader {
+    wanted: HashMap<&'static [u8], Vec<(&'static str, &'static str)>>,
+    members: Members,
+    /// Structs that were not met yet.
+    missing: usize,
+    work: usize,
+}
+
+impl Reader {
+    fn unit(&mut self, unit: &UnitHeader<Slice<'_>>, table: &mut Table<'_>) -> Result<(), Stop> {
+        spend(&mut self.work, 1)?;
+        let abbreviations = table.at(unit.debug_abbrev_offset().0, &mut self.work)?;
+        let mut entries = unit.entries_raw(abbreviations, None)?;
+        // The struct that the current entry may be a member of.
+        let mut inside: Option<(isize, &[(&'static str, &'static str)])> = None;
+        while !entries.is_empty() {
+            let depth = entries.next_depth();
+            if inside.is_some_and(|(parent, _)| depth <= parent) {
+                inside = None;
+                if self.missing == 0 {
+                    return Ok(());
+                }
+            }
+            let abbreviation = entries.read_abbreviation()?;
+            spend(&mut self.work, 1 + abbreviation.map_or(0, |it| it.attributes().len()))?;
+            let Some(abbreviation) = abbreviation else {
+                continue;
+            };
+            let tag = abbreviation.tag();
+            if tag == constants::DW_TAG_compile_unit {
+                let entry = Entry::read(&mut entries, abbreviation.attributes())?;
+                if entry.name != Some(TYPES_UNIT.as_bytes()) {
+                    return Ok(());
+                }
+            } else if tag == constants::DW_TAG_structure_type {
+                let entry = Entry::read(&mut entries, abbreviation.attributes())?;
+                inside = entry.name.and_then(|it| self.wanted.get(it)).map(|it| (depth, it.as_slice()));
+                self.missing = self.missing.saturating_sub(usize::from(inside.is_some()));
+            } else if let Some((_, known)) = inside.filter(|_| tag == constants::DW_TAG_member) {
+                Entry::read(&mut entries, abbreviation.attributes())?.add_member(known, &mut self.members);
+            } else {
+                entries.skip_attributes(abbreviation.attributes())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -198,6 +259,38 @@ mod tests {
             damaged[index] ^= 0xff;
             parse(&damaged, ABBREVIATIONS);
         }
+    }
+
+    /// An attribute of the form `flag_present` takes no byte: few bytes are much work.
+    #[test]
+    fn attributes_without_bytes_are_bounded() {
+        const FLAGS: usize = 1000;
+        let flags = [0x49, 0x19].repeat(FLAGS);
+        let many = [&ABBREVIATIONS[..ABBREVIATIONS.len() - 1], &[4, 0x0b, 0], &flags, &[0, 0, 0]].concat();
+        let response = structure("net/http.response", &[("status", 128)]);
+        let info = |n: usize| unit("runtime", &[vec![4; n], response.clone()]);
+        let found = |work, n| parse_within(work, &info(n), &many).contains_key(&Field::ResponseStatus);
+        assert!(found(10 * FLAGS, 5));
+        assert!(!found(10 * FLAGS, 20), "20 entries of 1000 attributes are more than 10,000 steps");
+    }
+
+    /// Each unit may name another place of the abbreviations, and so have them parsed again.
+    #[test]
+    fn abbreviations_are_parsed_once_or_paid_for() {
+        let response = structure("net/http.response", &[("status", 128)]);
+        let other = unit("crt0.c", &[]);
+        let many = [other.repeat(100), unit("runtime", &[response])].concat();
+        let work = 30 * ABBREVIATIONS.len();
+        let found = |info: &[u8], abbreviations: &[u8]| {
+            parse_within(work, info, abbreviations).contains_key(&Field::ResponseStatus)
+        };
+        assert!(found(&many, ABBREVIATIONS), "all units share one table");
+        let mut elsewhere = many.clone();
+        for unit in 0..100 {
+            // Of a unit's header: the size, the version, then where its abbreviations are.
+            elsewhere[unit * other.len() + 6] = if unit % 2 == 0 { ABBREVIATIONS.len() as u8 } else { 0 };
+        }
+        assert!(!found(&elsewhere, &ABBREVIATIONS.repeat(2)), "100 tables for the price of 30");
     }
 
     #[test]
