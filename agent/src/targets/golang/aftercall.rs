@@ -11,6 +11,9 @@ use super::{emulated, points::PointKind, prologue::writes};
 
 /// How far the jump may be from the call.
 const MAX_BETWEEN: usize = 6;
+/// Points of one name; the compiler duplicates a call once or twice. A probe at each of thousands
+/// would be paid by the kernel.
+pub(crate) const MAX_POINTS: usize = 8;
 const RESULTS: [Register; 4] = [Register::RAX, Register::RBX, Register::RCX, Register::RDI];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub(crate) enum NoAfterCall {
     NoCall,
     ResultsLost,
     ReachedOtherwise,
+    TooMany,
 }
 
 /// The addresses of the points behind the calls of `callee` in `code`, which starts at `address`.
@@ -31,9 +35,13 @@ pub(crate) fn after_calls(code: &[u8], address: u64, callee: u64) -> Result<Vec<
             return Err(NoAfterCall::ReachedOtherwise);
         }
         // Calls come in order, and so do their points.
-        if points.last() != Some(&point_address) {
-            points.push(point_address);
+        if points.last() == Some(&point_address) {
+            continue;
         }
+        if points.len() == MAX_POINTS {
+            return Err(NoAfterCall::TooMany);
+        }
+        points.push(point_address);
     }
     if points.is_empty() { Err(NoAfterCall::NoCall) } else { Ok(points) }
 }
@@ -190,11 +198,15 @@ mod tests {
         check(&[&[0xeb, 0x00], &call(2), TEST_RBX, JE], Ok(vec![10]));
     }
 
-    /// A hostile function full of calls must not take time by their square.
+    /// A hostile function full of calls must not take time by their square, nor a probe for each.
     #[test]
-    fn many_calls_are_cheap() {
-        let code: Vec<u8> = (0..12_000).flat_map(|n| [&call(n * 10)[..], TEST_RBX, JE].concat()).collect();
-        assert_eq!(after_calls(&code, ADDRESS, CALLEE).map(|it| it.len()), Ok(12_000));
+    fn many_calls_are_cheap_and_refused() {
+        let calls = |n| (0..n).flat_map(|n| [&call(n * 10)[..], TEST_RBX, JE].concat()).collect::<Vec<u8>>();
+        let points = |n| after_calls(&calls(n), ADDRESS, CALLEE).map(|it| it.len());
+        assert_eq!(points(MAX_POINTS as i32), Ok(MAX_POINTS));
+        assert_eq!(points(12_000), Err(NoAfterCall::TooMany));
+        // None of them is the callee's: all are looked at.
+        assert_eq!(after_calls(&calls(12_000), ADDRESS, CALLEE + 1), Err(NoAfterCall::NoCall));
     }
 
     #[track_caller]

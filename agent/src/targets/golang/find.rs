@@ -89,6 +89,7 @@ impl<R: ReadAt> Finder<'_, R> {
             NoAfterCall::NoCall => RefusalReason::NoCall { caller, callee },
             NoAfterCall::ResultsLost => RefusalReason::ResultsLost { caller, callee },
             NoAfterCall::ReachedOtherwise => RefusalReason::ReachedOtherwise { caller, callee },
+            NoAfterCall::TooMany => RefusalReason::TooManyCalls { caller, callee },
         })?;
         addresses.into_iter().map(|it| self.at(name, caller, it, PointKind::AfterCall)).collect()
     }

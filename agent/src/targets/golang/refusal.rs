@@ -4,7 +4,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::points::{PointName, Side};
+use super::{
+    aftercall,
+    points::{PointName, Side},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -43,6 +46,8 @@ pub enum RefusalReason {
     ResultsLost { caller: &'static str, callee: &'static str },
     #[error("the code behind the call of `{callee}` in `{caller}` is reached without it too")]
     ReachedOtherwise { caller: &'static str, callee: &'static str },
+    #[error("`{caller}` calls `{callee}` from more than {} places", aftercall::MAX_POINTS)]
+    TooManyCalls { caller: &'static str, callee: &'static str },
     #[error("the point `{missing}` is refused, and without it there are no spans")]
     Incomplete { missing: PointName },
 }
