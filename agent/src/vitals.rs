@@ -61,6 +61,8 @@ vitals! {
     SocketsVanished => Lost("socket_end_not_seen");
     /// Sockets that were not followed because too many were open.
     SocketsNotFollowed => Lost("too_many_sockets");
+    /// Processes that are not known because too many live.
+    ProcessesNotKnown => Lost("too_many_processes");
     /// Edges that were folded into a wider address because there were too many.
     EdgesFolded => Lost("edges_folded");
     /// Remote addresses seen by the packet program for the first time.

@@ -68,7 +68,7 @@ impl State {
     }
 
     pub fn process(&mut self, process: Arc<Process>) {
-        self.directory.insert(process);
+        self.directory.insert(process, &self.vitals);
     }
 
     pub fn process_ended(&mut self, tgid: Tgid, now: Ktime) {

@@ -4,6 +4,10 @@ use super::process::{NameSource, Service};
 
 /// Short ids are what people know containers by.
 const SHORT_ID: usize = 12;
+/// What an environment says is foreign, is kept with each process and sent with each batch.
+const MAX_ATTRIBUTES_BYTES: usize = 4096;
+const MAX_ATTRIBUTES: usize = 64;
+const MAX_NAME_CHARS: usize = 255;
 
 /// What a name is made of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +31,8 @@ pub fn name(facts: &Facts<'_>) -> Service {
     let attribute = attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.as_str());
     let environment = facts.otel_service_name.or(attribute).filter(|it| !it.is_empty());
     if let Some(name) = environment {
-        return Service { name: name.to_owned(), source: NameSource::Environment };
+        let name = name.chars().take(MAX_NAME_CHARS).collect();
+        return Service { name, source: NameSource::Environment };
     }
     let exe = exe_name(facts.exe);
     if let Some(id) = facts.container_id {
@@ -43,14 +48,25 @@ pub fn name(facts: &Facts<'_>) -> Service {
 
 /// `key=value,key=value`, values percent-encoded, as the OpenTelemetry specification has it.
 ///
-/// What is no pair is left out.
+/// What is no pair is left out, and so is what is beyond 4 KiB or 64 pairs.
 #[must_use]
 pub fn attributes(text: &str) -> Vec<(String, String)> {
-    text.split(',')
+    whole_pairs(text)
+        .split(',')
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (key.trim().to_owned(), percent_decoded(value.trim())))
         .filter(|(key, _)| !key.is_empty())
+        .take(MAX_ATTRIBUTES)
         .collect()
+}
+
+/// As much of the text as is kept: half a value would be a wrong one.
+fn whole_pairs(text: &str) -> &str {
+    if text.len() <= MAX_ATTRIBUTES_BYTES {
+        return text;
+    }
+    let comma = text.as_bytes()[..=MAX_ATTRIBUTES_BYTES].iter().rposition(|&it| it == b',');
+    comma.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// What is no escape stays as it is.
@@ -113,6 +129,19 @@ mod tests {
         let got = attributes("a=b, c = d%20e,rubbish,=x,f=%zz,g=50%");
         let want = [("a", "b"), ("c", "d e"), ("f", "%zz"), ("g", "50%")];
         assert_eq!(got, want.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn an_environment_without_measure_is_cut() {
+        let count = |text: &str| attributes(text).len();
+        assert_eq!(count(&"a=b,".repeat(1000)), MAX_ATTRIBUTES);
+        let long = format!("a={},b=2,c=3", "x".repeat(MAX_ATTRIBUTES_BYTES - 6));
+        let keys: Vec<_> = attributes(&long).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a", "b"], "what the cut would halve is left out");
+        assert_eq!(count(&format!("a={}", "ü".repeat(MAX_ATTRIBUTES_BYTES))), 0);
+        let name = "ü".repeat(1000);
+        let facts = Facts { otel_service_name: Some(&name), ..Facts::default() };
+        check(facts, &"ü".repeat(MAX_NAME_CHARS), NameSource::Environment);
     }
 
     #[track_caller]
