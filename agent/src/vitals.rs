@@ -59,14 +59,18 @@ vitals! {
     SocketRows => Total("socket_rows");
     /// Sockets that vanished between two dumps without a record of their end.
     SocketsVanished => Lost("socket_end_not_seen");
-    /// Sockets that were not followed because too many were open.
+    /// Sockets that were not followed because too many were open. Counted when they close.
     SocketsNotFollowed => Lost("too_many_sockets");
+    /// Sightings of addresses of this node that were not kept because there are too many.
+    AddressesNotKept => Lost("too_many_addresses");
     /// Processes that are not known because too many live.
     ProcessesNotKnown => Lost("too_many_processes");
     /// Edges that were folded into a wider address because there were too many.
     EdgesFolded => Lost("edges_folded");
     /// Remote addresses seen by the packet program for the first time.
     PeersSeen => Total("peers_seen");
+    /// SYNs from outside to ports that no socket of this host listens on.
+    SynsUnanswered => Total("syns_unanswered");
     /// RSTs for connections that do not exist here.
     ResetsUnmatched => Total("resets_unmatched");
     /// Spans that were made of request records.

@@ -14,10 +14,11 @@ pub(super) fn socket(bytes: [u8; 16], port: u16) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::new(ip(bytes), port))
 }
 
-/// The network that stands for an address when there are too many: /24, /56.
+/// The network that stands for an address when there are too many: /24, /56. Loopback is one already.
 #[must_use]
 pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip {
+        ip if ip.is_loopback() => ip,
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
             IpAddr::from([a, b, c, 0])
@@ -42,6 +43,9 @@ mod tests {
         assert_eq!(network(ip(mapped)).to_string(), "10.1.2.0");
         let v6: IpAddr = "2001:db8:1:2aff::9".parse().unwrap();
         assert_eq!(network(v6).to_string(), "2001:db8:1:2a00::");
+        for loopback in ["127.0.0.1", "127.3.2.1", "::1"] {
+            assert_eq!(network(loopback.parse().unwrap()).to_string(), loopback);
+        }
         assert_eq!(socket(mapped, 0), None);
     }
 }

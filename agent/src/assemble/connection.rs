@@ -7,7 +7,8 @@ use agent_common::event::sock::{Row, flag};
 use super::{
     address,
     edge::{BothWays, Confidence},
-    role::{self, Listeners, Role},
+    places::Listeners,
+    role::{self, Role},
 };
 use crate::{clock::Ktime, targets::process::Tgid};
 
@@ -35,6 +36,12 @@ impl Key {
         let netns = if a.0.is_loopback() { state.netns } else { 0 };
         Self::Tuple { low: a.min(b), high: a.max(b), netns }
     }
+
+    /// Whether the other end has the same key where addresses are translated in between.
+    #[must_use]
+    pub(super) fn survives_nat(self) -> bool {
+        matches!(self, Self::Isns(..))
+    }
 }
 
 /// One socket, as seen last.
@@ -49,9 +56,9 @@ pub(super) struct End {
     pub remote: (IpAddr, u16),
     pub sent_bytes: u64,
     pub received_bytes: u64,
-    pub segments_out: u64,
-    pub segments_in: u64,
-    pub retransmits: u64,
+    segments: Segments,
+    /// What `segments` was when the socket was first seen, if that is older than the agent.
+    base: Segments,
     pub srtt_us: u32,
     /// Its handshake was completed under observation.
     pub opened: bool,
@@ -61,11 +68,25 @@ pub(super) struct End {
     pub dump: u64,
 }
 
+/// The kernel counts them from the socket's birth, and the kernel half keeps no base as of bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Segments {
+    sent: u64,
+    received: u64,
+    retransmits: u64,
+}
+
 impl End {
     #[must_use]
     pub(super) fn new(row: &Row, closed: bool, dump: u64, listeners: &Listeners) -> Self {
         let Row { cookie, state, figures } = row;
         let (role, confidence) = role::decide(state, listeners);
+        let segments = Segments {
+            sent: figures.segments_out.into(),
+            received: figures.segments_in.into(),
+            retransmits: figures.retransmits.into(),
+        };
+        let is_seeded = state.flags & flag::SEEDED != 0;
         let is_reset = |error: u16| matches!(i32::from(error), libc::ECONNRESET | libc::EPIPE);
         Self {
             cookie: *cookie,
@@ -77,14 +98,33 @@ impl End {
             remote: (address::ip(state.remote), state.remote_port),
             sent_bytes: figures.sent_bytes.saturating_sub(state.base_sent_bytes),
             received_bytes: figures.received_bytes.saturating_sub(state.base_received_bytes),
-            segments_out: figures.segments_out.into(),
-            segments_in: figures.segments_in.into(),
-            retransmits: figures.retransmits.into(),
+            segments,
+            base: if is_seeded { segments } else { Segments::default() },
             srtt_us: figures.srtt_us,
-            opened: state.flags & flag::SEEDED == 0,
+            opened: !is_seeded,
             closed,
             reset: closed && is_reset(state.close_error),
             dump,
+        }
+    }
+
+    /// The same socket again, with what was known better before.
+    fn after(self, known: &Self) -> Self {
+        // A better source replaces a worse one, never the reverse: a listener may be gone by now.
+        let (role, confidence) = if known.confidence < self.confidence {
+            (self.role, self.confidence)
+        } else {
+            (known.role, known.confidence)
+        };
+        let tgid = if self.tgid == Tgid(0) { known.tgid } else { self.tgid };
+        Self { role, confidence, tgid, base: known.base, ..self }
+    }
+
+    fn packets(&self) -> Segments {
+        Segments {
+            sent: self.segments.sent.saturating_sub(self.base.sent),
+            received: self.segments.received.saturating_sub(self.base.received),
+            retransmits: self.segments.retransmits.saturating_sub(self.base.retransmits),
         }
     }
 }
@@ -97,6 +137,16 @@ pub(super) struct Counted {
     pub retransmits: u64,
     pub opened: u64,
     pub reset: u64,
+    /// 1 while it is open.
+    pub active: u64,
+}
+
+/// What a row changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Update {
+    Figures,
+    /// Who the ends are: the connection may belong on another edge.
+    Route,
 }
 
 /// A connection.
@@ -114,26 +164,30 @@ impl Connection {
     }
 
     /// A closed end stays closed: a dump may be older than the record of the end.
-    pub(super) fn update(&mut self, end: End) {
+    pub(super) fn update(&mut self, end: End) -> Update {
         for slot in &mut self.ends {
             match slot {
                 Some(known) if known.cookie == end.cookie => {
-                    let closed = known.closed && !end.closed;
-                    if !closed {
-                        *known = end;
+                    if known.closed && !end.closed {
+                        return Update::Figures;
                     }
-                    return;
+                    let before = (known.tgid, known.role, known.confidence);
+                    *known = end.after(known);
+                    let is_same = before == (known.tgid, known.role, known.confidence);
+                    return if is_same { Update::Figures } else { Update::Route };
                 }
                 Some(_) => {}
                 None => {
                     *slot = Some(end);
-                    return;
+                    return Update::Route;
                 }
             }
         }
-        // A third socket: the key was used again before the old connection was forgotten.
+        // A third socket: the key was used again before the old connection was forgotten. What the old
+        // one added to its edge stays there, except that it is open.
         self.ends = [Some(end), None];
-        self.counted = Counted::default();
+        self.counted = Counted { active: self.counted.active, ..Counted::default() };
+        Update::Route
     }
 
     pub(super) fn ends(&self) -> impl Iterator<Item = &End> {
@@ -177,24 +231,31 @@ impl Connection {
     pub(super) fn figures(&self) -> Counted {
         let opened = u64::from(self.ends().any(|end| end.opened));
         let reset = u64::from(self.ends().any(|end| end.reset));
+        let active = u64::from(!self.is_closed());
         if let Some(client) = self.end(Role::Client) {
             return Counted {
-                bytes: BothWays { to_server: client.sent_bytes, to_client: client.received_bytes },
-                packets: BothWays { to_server: client.segments_out, to_client: client.segments_in },
-                retransmits: self.ends().map(|end| end.retransmits).sum(),
+                bytes: both(client.sent_bytes, client.received_bytes),
+                packets: both(client.packets().sent, client.packets().received),
+                retransmits: self.ends().map(|end| end.packets().retransmits).sum(),
                 opened,
                 reset,
+                active,
             };
         }
         let Some(server) = self.end(Role::Server) else {
             return Counted::default();
         };
         Counted {
-            bytes: BothWays { to_server: server.received_bytes, to_client: server.sent_bytes },
-            packets: BothWays { to_server: server.segments_in, to_client: server.segments_out },
-            retransmits: server.retransmits,
+            bytes: both(server.received_bytes, server.sent_bytes),
+            packets: both(server.packets().received, server.packets().sent),
+            retransmits: server.packets().retransmits,
             opened,
             reset,
+            active,
         }
     }
+}
+
+fn both(to_server: u64, to_client: u64) -> BothWays {
+    BothWays { to_server, to_client }
 }

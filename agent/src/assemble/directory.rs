@@ -138,7 +138,7 @@ pub(crate) mod tests {
     #[test]
     fn who_ended_first_leaves_first_and_the_alive_stay() {
         let (mut directory, vitals) = (Directory::default(), Vitals::new());
-        let mut insert = |directory: &mut Directory, tgid| directory.insert(process(tgid, "/bin/a"), &vitals);
+        let insert = |directory: &mut Directory, tgid| directory.insert(process(tgid, "/bin/a"), &vitals);
         (0..MAX_PROCESSES as u32).for_each(|tgid| insert(&mut directory, tgid));
         insert(&mut directory, 100_000);
         assert!(directory.get(Tgid(100_000)).is_none(), "all are alive");

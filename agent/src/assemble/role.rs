@@ -3,10 +3,8 @@
 use std::ops::RangeInclusive;
 
 use agent_common::event::sock;
-use ahash::AHashMap;
 
-use super::edge::Confidence;
-use crate::targets::process::Tgid;
+use super::{address, edge::Confidence, places::Listeners};
 
 /// The kernel's default `ip_local_port_range`.
 const EPHEMERAL: RangeInclusive<u16> = 32768..=60999;
@@ -15,31 +13,6 @@ const EPHEMERAL: RangeInclusive<u16> = 32768..=60999;
 pub(super) enum Role {
     Client,
     Server,
-}
-
-/// Ports in LISTEN, by network namespace.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Listeners {
-    ports: AHashMap<u32, AHashMap<u16, Tgid>>,
-}
-
-impl Listeners {
-    pub(super) fn insert(&mut self, netns: u32, port: u16, tgid: Tgid) {
-        self.ports.entry(netns).or_default().insert(port, tgid);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.ports.clear();
-    }
-
-    #[must_use]
-    pub(super) fn owner(&self, netns: u32, port: u16) -> Option<Tgid> {
-        self.ports.get(&netns)?.get(&port).copied()
-    }
-
-    fn any(&self, netns: u32) -> bool {
-        self.ports.get(&netns).is_some_and(|ports| !ports.is_empty())
-    }
 }
 
 /// The own role of a socket, and how sure that is.
@@ -52,7 +25,7 @@ pub(super) fn decide(state: &sock::State, listeners: &Listeners) -> (Role, Confi
         sock::role::SERVER => return (Role::Server, Confidence::Exact),
         _ => {}
     }
-    if listeners.owner(state.netns, state.local_port).is_some() {
+    if listeners.owner(state.netns, (address::ip(state.local), state.local_port)).is_some() {
         return (Role::Server, Confidence::Listener);
     }
     let (local, remote) = (state.local_port, state.remote_port);
@@ -76,6 +49,7 @@ mod tests {
     use agent_common::Wire as _;
 
     use super::*;
+    use crate::targets::process::Tgid;
 
     #[test]
     fn the_socket_itself_knows_best() {
@@ -103,9 +77,15 @@ mod tests {
     fn check(role: u8, local_port: u16, remote_port: u16, listening: &[u16], want: &str) {
         let state = sock::State { role, local_port, remote_port, netns: 1, ..sock::State::zeroed() };
         let mut listeners = Listeners::default();
-        listening.iter().for_each(|port| listeners.insert(1, *port, Tgid(1)));
-        // Those of another namespace mean nothing.
-        listeners.insert(2, local_port, Tgid(2));
+        let mut listen = |netns, ip: &str, port| {
+            listeners.insert(netns, (ip.parse().unwrap(), port), Tgid(1));
+        };
+        listening.iter().for_each(|port| listen(1, "::", *port));
+        // Those of another namespace or on another address mean nothing.
+        listen(2, "::", local_port);
+        if !listening.is_empty() {
+            listen(1, "10.0.0.1", local_port);
+        }
         let (role, confidence) = decide(&state, &listeners);
         assert_eq!(format!("{role:?} {confidence:?}"), want);
     }

@@ -2,26 +2,25 @@
 //!
 //! seen --(other end seen, or known to be elsewhere, or waited long enough)--> on an edge --closed--> gone
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use agent_common::event::{
     packet::Stray,
     sock::{Row, role as kernel_role},
 };
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 
 use super::{
     address,
-    connection::{Connection, Counted, End, Key},
+    connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
     edge::{Confidence, Network},
     failure::{ConnectFailure, FailureClass},
-    requests::{Requests, Tuple},
-    role::{Listeners, Role},
-    topology::{EdgeKey, Party, Route, Topology},
+    places::Places,
+    requests::Requests,
+    routes::{party, route, server_at, tuples},
+    strays::Strays,
+    topology::{EdgeKey, Route, Topology},
 };
 use crate::{
     clock::Ktime,
@@ -30,8 +29,8 @@ use crate::{
 };
 
 const MAX_CONNECTIONS: usize = 200_000;
-const MAX_LOCAL_ADDRESSES: usize = 4096;
-/// How long an end waits for the other when that must be on this node: two dumps.
+/// How long an end waits for the other when that must be on this node: two dumps. Nobody knows of a
+/// translated address that it is here, so an end that has closed is kept for the other as long.
 const GRACE: Duration = Duration::from_millis(2500);
 /// An end that this many whole dumps in a row did not show has ended unseen.
 const MAX_DUMPS_MISSED: u64 = 3;
@@ -49,20 +48,15 @@ pub(super) struct Surroundings<'a> {
 struct Live {
     connection: Connection,
     edge: Option<EdgeKey>,
-    /// Both ends were seen when the edge was chosen.
-    routed_as_pair: bool,
+    /// Who the ends are has changed since the edge was chosen.
+    may_move: bool,
     /// Requests find the edge by the connection's addresses.
     carries_requests: bool,
 }
 
 impl Live {
     fn new(end: End, now: Ktime) -> Self {
-        Self {
-            connection: Connection::new(end, now),
-            edge: None,
-            routed_as_pair: false,
-            carries_requests: false,
-        }
+        Self { connection: Connection::new(end, now), edge: None, may_move: false, carries_requests: false }
     }
 }
 
@@ -71,27 +65,32 @@ impl Live {
 pub(super) struct Sockets {
     live: AHashMap<Key, Live>,
     changed: Vec<Key>,
-    listeners: Listeners,
-    local: AHashSet<IpAddr>,
+    /// Accounted for and closed, in order; the record of the other end may be under way.
+    closed: VecDeque<(Ktime, Key)>,
+    places: Places,
+    strays: Strays,
     dumps: u64,
 }
 
 impl Sockets {
-    /// Addresses of this node's interfaces; those of its sockets are learned.
-    pub(super) fn local_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.local.extend(addresses);
+    /// Addresses of the interfaces of a namespace; those of sockets are learned.
+    pub(super) fn local_addresses(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.places.given(netns, addresses);
+        self.strays.own_netns = Some(netns);
     }
 
     /// A whole dump begins: listeners are named anew.
     pub(super) fn dump_begins(&mut self) {
         self.dumps += 1;
-        self.listeners.clear();
+        self.places.listeners.clear();
     }
 
     /// Listeners first: they say who is the server of connections that are older than the agent.
     pub(super) fn listener(&mut self, row: &Row) {
-        if row.state.role == kernel_role::LISTENER {
-            self.listeners.insert(row.state.netns, row.state.local_port, Tgid(row.state.tgid));
+        let state = &row.state;
+        if state.role == kernel_role::LISTENER {
+            let at = (address::ip(state.local), state.local_port);
+            self.places.listeners.insert(state.netns, at, Tgid(state.tgid));
         }
     }
 
@@ -99,17 +98,16 @@ impl Sockets {
         if row.state.role == kernel_role::LISTENER {
             return;
         }
-        let end = End::new(row, closed, self.dumps, &self.listeners);
-        if self.local.len() < MAX_LOCAL_ADDRESSES {
-            self.local.insert(end.local.0);
-        }
+        let end = End::new(row, closed, self.dumps, &self.places.listeners);
+        self.places.seen(end.netns, end.local.0, around.now, around.vitals);
         let key = Key::of(row);
         if let Some(live) = self.live.get_mut(&key) {
-            live.connection.update(end);
-        } else if self.live.len() < MAX_CONNECTIONS {
+            live.may_move |= live.connection.update(end) == Update::Route;
+        } else if self.live.len() < MAX_CONNECTIONS || self.forget_closed() {
             self.live.insert(key, Live::new(end, around.now));
         } else {
-            return around.vitals.add(Vital::SocketsNotFollowed, 1);
+            // Once for each: an open one comes again with each dump.
+            return around.vitals.add(Vital::SocketsNotFollowed, closed.into());
         }
         self.changed.push(key);
     }
@@ -121,15 +119,35 @@ impl Sockets {
             let Some(live) = self.live.get_mut(&key) else {
                 continue;
             };
-            if waits(&live.connection, &self.local, around.now) {
+            if waits(&live.connection, &self.places, around.now) {
                 self.changed.push(key);
                 continue;
             }
-            account(live, &self.listeners, &self.local, around);
-            if live.connection.is_closed() {
+            account(live, &self.places, around);
+            if !live.connection.is_closed() {
+                continue;
+            }
+            if live.connection.is_paired() || !key.survives_nat() {
                 self.live.remove(&key);
+            } else {
+                self.closed.push_back((around.now, key));
             }
         }
+        while self.closed.front().is_some_and(|(at, _)| GRACE <= around.now.since(*at)) {
+            self.forget_closed();
+        }
+    }
+
+    /// The one that closed first. False when there is none.
+    fn forget_closed(&mut self) -> bool {
+        let Some((_, key)) = self.closed.pop_front() else {
+            return false;
+        };
+        // The other end may have come since, and be open.
+        if self.live.get(&key).is_some_and(|live| live.connection.is_closed()) {
+            self.live.remove(&key);
+        }
+        true
     }
 
     /// Ends that no dump showed for a while have ended without a record.
@@ -144,6 +162,8 @@ impl Sockets {
                 }
             }
         }
+        self.places.sweep(around.now);
+        self.strays.sweep(around.topology);
     }
 
     pub(super) fn connect_failed(
@@ -155,7 +175,7 @@ impl Sockets {
         let state = &row.state;
         let client = party(Tgid(state.tgid), address::ip(state.local), around.directory);
         let remote = (failure.server.ip(), failure.server.port());
-        let server = self.server_at(remote, state.netns, around.directory);
+        let server = server_at(remote, state.netns, &self.places, around.directory);
         let route = Route { client, server, port: remote.1, confidence: Confidence::Exact };
         let (_, edge) = around.topology.edge(&route, around.now, around.vitals);
         edge.connections.failed += 1;
@@ -168,47 +188,28 @@ impl Sockets {
         }
     }
 
-    /// A SYN from outside to a port where nothing listens. Forwarded packets are not for us.
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
-        let local = address::ip(stray.local);
-        if !self.local.contains(&local) {
-            return;
-        }
-        let client = Party::Address(address::ip(stray.remote));
-        let server = Party::Address(local);
-        let port = stray.local_port;
-        let route = Route { client, server, port, confidence: Confidence::Packet };
-        let (_, edge) = around.topology.edge(&route, around.now, around.vitals);
-        // Reported at powers of two: the last report was for half as many.
-        let more = stray.count - stray.count / 2;
-        edge.connections.failed += more;
-        edge.connections.refused += more;
-    }
-
-    fn server_at(&self, remote: (IpAddr, u16), netns: u32, directory: &Directory) -> Party {
-        server_at(remote, netns, &self.listeners, &self.local, directory)
+        self.strays.syn_unanswered(stray, &self.places, around);
     }
 }
 
 /// Whether the other end must be on this node and has not been seen yet.
-fn waits(connection: &Connection, local: &AHashSet<IpAddr>, now: Ktime) -> bool {
-    let is_here = connection.ends().any(|end| local.contains(&end.remote.0));
+fn waits(connection: &Connection, places: &Places, now: Ktime) -> bool {
+    let is_here = connection.ends().any(|end| places.is_here(end.remote.0));
     !connection.is_paired() && is_here && now.since(connection.first_seen) < GRACE
 }
 
-fn account(live: &mut Live, listeners: &Listeners, local: &AHashSet<IpAddr>, around: &mut Surroundings<'_>) {
-    move_if_paired(live, listeners, local, around);
+fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
+    leave_if_elsewhere(live, places, around);
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
         Some(edge) => edge,
         None => {
-            let Some(route) = route(connection, listeners, local, around.directory) else {
+            let Some(route) = route(connection, places, around.directory) else {
                 return;
             };
             let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
-            edge.connections.active += 1;
             live.edge = Some(key);
-            live.routed_as_pair = connection.is_paired();
             edge
         }
     };
@@ -220,9 +221,6 @@ fn account(live: &mut Live, listeners: &Listeners, local: &AHashSet<IpAddr>, aro
     if let Some(srtt_us) = srtt_us {
         let rtt = Some(Duration::from_micros(srtt_us.into()));
         edge.network = Network { rtt, ..edge.network };
-    }
-    if connection.is_closed() {
-        edge.connections.active = edge.connections.active.saturating_sub(1);
     }
     // Not only at first: a process may turn out to be written in Go after its connection was seen.
     if let Some(key) = live.edge
@@ -237,21 +235,15 @@ fn account(live: &mut Live, listeners: &Listeners, local: &AHashSet<IpAddr>, aro
     }
 }
 
-/// The other end turned up after the edge was chosen without it: what was added there moves along.
-fn move_if_paired(
-    live: &mut Live,
-    listeners: &Listeners,
-    local: &AHashSet<IpAddr>,
-    around: &mut Surroundings<'_>,
-) {
-    if live.routed_as_pair || !live.connection.is_paired() {
+/// The other end turned up, or another process has the socket now: what the connection added to its
+/// edge is taken back, to be added to the right one. Requests stay where they were counted.
+fn leave_if_elsewhere(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
+    if !std::mem::take(&mut live.may_move) {
         return;
     }
-    let (Some(old), Some(route)) = (live.edge, route(&live.connection, listeners, local, around.directory))
-    else {
+    let (Some(old), Some(route)) = (live.edge, route(&live.connection, places, around.directory)) else {
         return;
     };
-    live.routed_as_pair = true;
     if around.topology.is_edge_of(old, &route) {
         return;
     }
@@ -262,65 +254,4 @@ fn move_if_paired(
 
 fn is_go(tgid: Tgid, directory: &Directory) -> bool {
     directory.get(tgid).is_some_and(|known| matches!(known.process.runtime, Runtime::Go(_)))
-}
-
-/// The connection as each of its ends names it.
-fn tuples(connection: &Connection) -> impl Iterator<Item = Tuple> + '_ {
-    let own = |role| connection.end(role).copied();
-    let socket = |it: (IpAddr, u16)| SocketAddr::new(it.0, it.1);
-    let of_client = own(Role::Client).map(|end| Tuple::new(socket(end.local), socket(end.remote), end.netns));
-    let of_server = own(Role::Server).map(|end| Tuple::new(socket(end.remote), socket(end.local), end.netns));
-    of_client.into_iter().chain(of_server)
-}
-
-fn route(
-    connection: &Connection,
-    listeners: &Listeners,
-    local: &AHashSet<IpAddr>,
-    directory: &Directory,
-) -> Option<Route> {
-    let surest = connection.surest()?;
-    let (client, server) = (connection.end(Role::Client), connection.end(Role::Server));
-    let own = |end: &End| party(end.tgid, end.local.0, directory);
-    let port = match (server, client) {
-        (Some(server), _) => server.local.1,
-        (None, Some(client)) => client.remote.1,
-        (None, None) => return None,
-    };
-    let client_party = match (client, server) {
-        (Some(client), _) => own(client),
-        (None, Some(server)) => Party::Address(server.remote.0),
-        (None, None) => return None,
-    };
-    let server_party = match (server, client) {
-        // A worker that was forked for this connection may be gone; who listened is the same program.
-        (Some(server), _) if directory.get(server.tgid).is_none() => {
-            server_at(server.local, server.netns, listeners, local, directory)
-        }
-        (Some(server), _) => own(server),
-        (None, Some(client)) => server_at(client.remote, client.netns, listeners, local, directory),
-        (None, None) => return None,
-    };
-    Some(Route { client: client_party, server: server_party, port, confidence: surest.confidence })
-}
-
-/// The process, or where the socket is when the process is not known.
-fn party(tgid: Tgid, ip: IpAddr, directory: &Directory) -> Party {
-    directory.get(tgid).map_or(Party::Address(ip), |known| Party::Known(known.clone()))
-}
-
-/// The listener on this node, or the address.
-fn server_at(
-    (ip, port): (IpAddr, u16),
-    netns: u32,
-    listeners: &Listeners,
-    local: &AHashSet<IpAddr>,
-    directory: &Directory,
-) -> Party {
-    if local.contains(&ip)
-        && let Some(tgid) = listeners.owner(netns, port)
-    {
-        return party(tgid, ip, directory);
-    }
-    Party::Address(ip)
 }

@@ -63,8 +63,9 @@ impl State {
         }
     }
 
-    pub fn local_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.sockets.local_addresses(addresses);
+    /// Addresses of the interfaces of the agent's own network namespace.
+    pub fn local_addresses(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.sockets.local_addresses(netns, addresses);
     }
 
     pub fn process(&mut self, process: Arc<Process>) {
@@ -187,10 +188,11 @@ impl State {
         match stray.what {
             what::NEW_PEER => self.vitals.add(Vital::PeersSeen, 1),
             what::RST_UNMATCHED => self.vitals.add(Vital::ResetsUnmatched, stray.count - stray.count / 2),
-            _ => {
+            what::SYN_UNANSWERED => {
                 let (sockets, mut around) = self.split(now);
                 sockets.syn_unanswered(stray, &mut around);
             }
+            _ => self.vitals.add(Vital::EventsUndecodable, 1),
         }
     }
 

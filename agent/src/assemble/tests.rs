@@ -1,7 +1,9 @@
 //! Stories of sockets and requests, told in lines, and the edges that they must give.
 //!
-//! `t` seconds, then what happened. Addresses are `a:PORT`; `a` and `b` are on this node, the others
-//! are not. Processes are `1`, `2`, `3`.
+//! `t` seconds, then what happened; ` & ` joins the rows of one dump. Addresses are `a:PORT`; `a` and
+//! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x>b` is `b`, which the
+//! other end calls `x`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
+//! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,7 +15,10 @@ use agent_common::{
     },
 };
 
-use super::{edge::Peer, state::State};
+use super::{
+    edge::{BothWays, Peer},
+    state::State,
+};
 use crate::{
     clock::{Clock, Ktime},
     targets::{
@@ -156,13 +161,115 @@ fn a_request_whose_connection_never_comes_is_counted() {
     assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 1);
 }
 
+/// Port 8080 of a pod's peer is not the pod's own port 8080.
 #[test]
-fn a_syn_that_nobody_answers_is_a_refused_edge() {
+fn a_wildcard_listens_in_its_own_namespace_only() {
     check(
+        "0 listen 1@7 *:8080 & open 1@7 client a:40000 b:8080 10/20; 4 tick",
+        "p1 -> 10.9.0.98:8080 opened 1 active 1 bytes 10/20 exact",
+    );
+    check(
+        "0 listen 1@7 *:8080 & open 2@7 client l:40000 l:8080 10/20; 4 tick",
+        "p2 -> p1:8080 opened 1 active 1 bytes 10/20 exact",
+    );
+}
+
+#[test]
+fn two_listeners_may_share_a_port_on_two_addresses() {
+    check(
+        "0 listen 2 b:8080 & listen 1 l:8080 & old 3 a:40000 b:8080 9/7; 4 tick",
+        "p3 -> p2:8080 opened 0 active 1 bytes 9/7 listener",
+    );
+    check(
+        "0 listen 1 l:8080 & listen 2 b:8080 & old 3 l:40000 l:8080 9/7; 4 tick",
+        "p3 -> p1:8080 opened 0 active 1 bytes 9/7 listener",
+    );
+}
+
+/// The client knows its server by an address that is translated, and its record is first.
+#[test]
+fn a_short_connection_through_nat_is_counted_once() {
+    check(
+        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x>b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 0 bytes 10/20 exact",
+    );
+    check(
+        "0 closed 1 client a:40000 x:80 10/20; 1 open 2 server x>b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact",
+    );
+    check(
+        "0 closed 1 client a:40000 x:80 10/20; 0 closed 1 client a:40000 x:80 10/20; 4 tick",
+        "p1 -> 10.9.0.120:80 opened 1 active 0 bytes 10/20 exact",
+    );
+}
+
+#[test]
+fn segments_from_before_the_agent_are_not_counted() {
+    check(
+        "0 old 2 b:40000 x:5000 7/9+100/200/5; 1 old 2 b:40000 x:5000 8/9+103/204/6",
+        "p2 -> 10.9.0.120:5000 opened 0 active 1 bytes 8/9 listener packets 3/4 retransmits 1",
+    );
+    check(
+        "0 open 1 client a:40000 x:443 10/20+3/4/1",
+        "p1 -> 10.9.0.120:443 opened 1 active 1 bytes 10/20 exact packets 3/4 retransmits 1",
+    );
+}
+
+#[test]
+fn a_role_does_not_become_less_sure() {
+    check(
+        "0 listen 2 b:40000 & old 2 b:40000 x:50000 7/9; 1 old 2 b:40000 x:50000 8/9",
+        "10.9.0.120 -> p2:40000 opened 0 active 1 bytes 9/8 listener",
+    );
+}
+
+#[test]
+fn a_connection_follows_its_process() {
+    check(
+        "0 open 1 client a:40000 x:443 10/20; 1 open 2 client a:40000 x:443 15/20",
+        "p2 -> 10.9.0.120:443 opened 1 active 1 bytes 15/20 exact",
+    );
+    // What a closed connection left on the old edge stays there.
+    check(
+        "0 old 1 a:40000 x:443 7/9; 0 ended 1 a:40000 x:443 7/9; \
+         1 old 1 a:40001 x:443 1/2; 2 old 2 a:40001 x:443 1/2",
+        "p1 -> 10.9.0.120:443 opened 0 active 0 bytes 7/9 listener; \
+         p2 -> 10.9.0.120:443 opened 0 active 1 bytes 1/2 listener",
+    );
+}
+
+/// It may have been forwarded to a container: what became of it is not known.
+#[test]
+fn a_syn_that_no_socket_takes_is_an_edge_without_a_verdict() {
+    let vitals = check(
         "0 open 1 client a:40000 x:443 0/0; 0 stray x:5 a:99 1; 0 stray x:5 a:99 2; 0 stray x:5 a:99 4",
-        "10.9.0.120 -> 10.9.0.97:99 opened 0 active 0 bytes 0/0 packet refused 4; \
+        "10.9.0.0 -> 10.9.0.97:99 opened 0 active 0 bytes 0/0 packet; \
          p1 -> 10.9.0.120:443 opened 1 active 1 bytes 0/0 exact",
     );
+    assert_eq!(vitals.get(Vital::SynsUnanswered), 4);
+}
+
+#[test]
+fn a_flood_of_forged_syns_takes_few_edges() {
+    let vitals = Arc::new(Vitals::new());
+    let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
+    state.local_addresses(1, ["10.9.0.97".parse().unwrap()]);
+    for n in 0..1000_u16 {
+        let mut stray = stray("x:5", "a:99", 1);
+        stray.remote[13..15].copy_from_slice(&n.to_be_bytes());
+        state.events(&[Event::Stray(stray)], Ktime(0));
+    }
+    assert_eq!(state.edges().len(), 257);
+    assert_eq!((vitals.get(Vital::SynsUnanswered), vitals.get(Vital::EdgesFolded)), (1000, 744));
+}
+
+#[test]
+fn a_packet_of_an_unknown_kind_is_no_syn() {
+    let vitals = Arc::new(Vitals::new());
+    let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
+    state.local_addresses(1, ["10.9.0.97".parse().unwrap()]);
+    state.events(&[Event::Stray(packet::Stray { what: 77, ..stray("x:5", "a:99", 1) })], Ktime(0));
+    assert_eq!((state.edges().len(), vitals.get(Vital::EventsUndecodable)), (0, 1));
 }
 
 #[test]
@@ -175,7 +282,7 @@ fn a_forwarded_syn_is_not_for_us() {
 fn check(story: &str, want: &str) -> Arc<Vitals> {
     let vitals = Arc::new(Vitals::new());
     let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
-    state.local_addresses(["10.9.0.97".parse().unwrap(), "10.9.0.98".parse().unwrap()]);
+    state.local_addresses(1, ["10.9.0.97".parse().unwrap(), "10.9.0.98".parse().unwrap()]);
     for tgid in 1..=3 {
         let process = remembered(Tgid(tgid), &format!("/bin/p{tgid}"), Ktime(0), &Clock::new());
         let runtime = Runtime::Go("go1.26.8".to_owned());
@@ -187,28 +294,20 @@ fn check(story: &str, want: &str) -> Arc<Vitals> {
         match words[1..] {
             ["tick"] => state.tick(now),
             ["dump"] => state.rows(&[], now),
-            ["listen", tgid, local] => {
-                let mut row = row(tgid, local, "z:0", "0/0");
-                row.state.role = role::LISTENER;
-                state.rows(&[row], now);
+            ["listen" | "old" | "open", ..] => {
+                let mut rows: Vec<Row> = words[1..].split(|word| *word == "&").map(dumped).collect();
+                if words[1] == "old" {
+                    // A dump names the listeners, too.
+                    rows.push(dumped(&["listen", "2", "b:80"]));
+                }
+                state.rows(&rows, now);
             }
-            ["old", tgid, local, remote, bytes] => {
-                let mut row = row(tgid, local, remote, bytes);
-                row.state.flags = flag::SEEDED;
-                row.state.established_ktime_ns = 0;
-                // A dump names the listeners, too.
-                let mut listener = self::row("2", "b:80", "z:0", "0/0");
-                listener.state.role = role::LISTENER;
-                state.rows(&[listener, row], now);
-            }
-            ["open", tgid, side, local, remote, bytes] => {
-                let mut row = row(tgid, local, remote, bytes);
-                row.state.role = side_of(side);
-                state.rows(&[row], now);
+            ["ended", tgid, local, remote, bytes] => {
+                let row = dumped(&["old", tgid, local, remote, bytes]);
+                state.events(&[Event::Closed(Closed { header: Header::zeroed(), row })], now);
             }
             ["closed", tgid, side, local, remote, bytes] => {
-                let mut row = row(tgid, local, remote, bytes);
-                row.state.role = side_of(side);
+                let row = dumped(&["open", tgid, side, local, remote, bytes]);
                 state.events(&[Event::Closed(Closed { header: Header::zeroed(), row })], now);
             }
             ["failed", tgid, local, remote, errno] => {
@@ -221,12 +320,7 @@ fn check(story: &str, want: &str) -> Arc<Vitals> {
                 state.events(&[Event::Call(call(now, tgid, local, remote, status))], now);
             }
             ["stray", remote, local, count] => {
-                let mut stray = packet::Stray::zeroed();
-                (stray.local, stray.local_port) = address(local);
-                (stray.remote, stray.remote_port) = address(remote);
-                stray.count = count.parse().unwrap();
-                stray.what = packet::what::SYN_UNANSWERED;
-                state.events(&[Event::Stray(stray)], now);
+                state.events(&[Event::Stray(stray(remote, local, count.parse().unwrap()))], now);
             }
             _ => panic!("`{line}` is no line of a story"),
         }
@@ -252,12 +346,16 @@ fn edges(state: &State) -> String {
                 b.to_client,
                 edge.confidence.name()
             );
+            if edge.packets != BothWays::default() {
+                line.push_str(&format!(" packets {}/{}", edge.packets.to_server, edge.packets.to_client));
+            }
             let requests = edge.requests.as_ref().map_or((0, 0), |it| (it.count, it.errors));
             for (name, count) in [
                 ("refused", c.refused),
                 ("timed_out", c.timed_out),
                 ("abandoned", c.abandoned),
                 ("unreachable", c.unreachable),
+                ("retransmits", edge.network.retransmits),
                 ("requests", requests.0),
                 ("errors", requests.1),
             ] {
@@ -282,31 +380,78 @@ fn side_of(side: &str) -> u8 {
     if side == "client" { role::CLIENT } else { role::SERVER }
 }
 
+/// A row of a dump, or of a record of the end.
+fn dumped(words: &[&str]) -> Row {
+    match *words {
+        ["listen", tgid, local] => {
+            let mut row = row(tgid, local, "z:0", "0/0");
+            row.state.role = role::LISTENER;
+            row
+        }
+        ["old", tgid, local, remote, bytes] => {
+            let mut row = row(tgid, local, remote, bytes);
+            row.state.flags = flag::SEEDED;
+            row.state.established_ktime_ns = 0;
+            row
+        }
+        ["open", tgid, side, local, remote, bytes] => {
+            let mut row = row(tgid, local, remote, bytes);
+            row.state.role = side_of(side);
+            row
+        }
+        _ => panic!("{words:?} is no row"),
+    }
+}
+
 /// Sequence numbers follow from the addresses, so that both ends of a connection agree.
-fn row(tgid: &str, local: &str, remote: &str, bytes: &str) -> Row {
-    let (sent, received) = bytes.split_once('/').unwrap();
-    let mut state = SockState { tgid: tgid.parse().unwrap(), netns: 1, ..SockState::zeroed() };
+fn row(process: &str, local: &str, remote: &str, figures: &str) -> Row {
+    let (tgid, netns) = process.split_once('@').unwrap_or((process, "1"));
+    let (tgid, netns) = (tgid.parse().unwrap(), netns.parse().unwrap());
+    let mut state = SockState { tgid, netns, ..SockState::zeroed() };
     (state.local, state.local_port) = address(local);
     (state.remote, state.remote_port) = address(remote);
     state.established_ktime_ns = 1;
-    state.local_isn = isn(state.local, state.local_port);
-    state.remote_isn = isn(state.remote, state.remote_port);
+    state.local_isn = isn(local);
+    state.remote_isn = isn(remote);
     let cookie = u64::from(state.local_isn) << 32 | u64::from(state.remote_isn);
-    let (sent_bytes, received_bytes) = (sent.parse().unwrap(), received.parse().unwrap());
-    Row { cookie, state, figures: Figures { sent_bytes, received_bytes, ..Figures::zeroed() } }
+    let (bytes, segments) = figures.split_once('+').unwrap_or((figures, "0/0/0"));
+    let [sent_bytes, received_bytes] = numbers(bytes);
+    let [segments_out, segments_in, retransmits] = numbers(segments).map(|it| it as u32);
+    let figures =
+        Figures { sent_bytes, received_bytes, segments_out, segments_in, retransmits, ..Figures::zeroed() };
+    Row { cookie, state, figures }
 }
 
-fn isn(address: [u8; 16], port: u16) -> u32 {
-    u32::from(address[15]) << 16 | u32::from(port)
+fn numbers<const N: usize>(text: &str) -> [u64; N] {
+    let numbers: Vec<u64> = text.split('/').map(|it| it.parse().unwrap()).collect();
+    numbers.try_into().unwrap()
+}
+
+fn isn(text: &str) -> u32 {
+    let (name, port) = text.split_once(':').unwrap();
+    u32::from(name.as_bytes()[0]) << 16 | port.parse::<u32>().unwrap()
 }
 
 /// `a` is 10.9.0.97: the last byte is the letter.
 fn address(text: &str) -> ([u8; 16], u16) {
     let (name, port) = text.split_once(':').unwrap();
+    let name = name.split_once('>').map_or(name, |(_, name)| name);
+    let v4 = match name.as_bytes()[0] {
+        b'*' => [0; 4],
+        b'l' => [127, 0, 0, 1],
+        letter => [10, 9, 0, letter],
+    };
     let mut bytes = [0; 16];
-    bytes[10..15].copy_from_slice(&[0xff, 0xff, 10, 9, 0]);
-    bytes[15] = name.as_bytes()[0];
+    bytes[10..12].fill(0xff);
+    bytes[12..].copy_from_slice(&v4);
     (bytes, port.parse().unwrap())
+}
+
+fn stray(remote: &str, local: &str, count: u64) -> packet::Stray {
+    let mut stray = packet::Stray { count, what: packet::what::SYN_UNANSWERED, ..packet::Stray::zeroed() };
+    (stray.local, stray.local_port) = address(local);
+    (stray.remote, stray.remote_port) = address(remote);
+    stray
 }
 
 fn call(now: Ktime, tgid: &str, local: &str, remote: &str, status: &str) -> http::Call {

@@ -1,4 +1,7 @@
-//! Edges, and what is added to them. Bounded: beyond, addresses are folded into their networks.
+//! Edges, and what is added to them.
+//!
+//! Bounded. As they fill up, an edge's addresses become: exact -> their network -> anywhere; the last
+//! resort is one edge for all. Each step leaves room for the next.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -21,6 +24,10 @@ use crate::{
 };
 
 const MAX_EDGES: usize = 10_000;
+/// For edges that have a network, below that.
+const MAX_NETWORKS: usize = 9_500;
+/// For edges with an address that a network can stand for.
+const MAX_EXACT: usize = 8_000;
 /// Edges without traffic leave after this.
 const MAX_IDLE: Duration = Duration::from_secs(15 * 60);
 
@@ -80,8 +87,15 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn key(&self) -> EdgeKey {
+    #[must_use]
+    pub(super) fn key(&self) -> EdgeKey {
         EdgeKey { client: self.client.workload(), server: self.server.workload(), port: self.port }
+    }
+
+    /// Whether it has an end that something coarser can stand for.
+    fn can_be_folded(&self) -> bool {
+        let can = |party: &Party| matches!(party, Party::Address(ip) if !ip.is_loopback());
+        can(&self.client) || can(&self.server)
     }
 
     fn folded(&self, fold: impl Fn(IpAddr) -> IpAddr + Copy) -> Self {
@@ -125,34 +139,46 @@ impl Topology {
         key == route.key()
     }
 
-    /// One open connection never belonged there. An edge that has nothing left goes.
+    /// A connection never belonged there. An edge that has nothing left goes.
     pub(super) fn take_back(&mut self, key: EdgeKey, counted: &Counted) {
         let Some(edge) = self.get_mut(key) else {
             return;
         };
-        edge.connections.active = edge.connections.active.saturating_sub(1);
         edge.subtract(counted);
-        let nothing = Connections::default();
-        if edge.connections == nothing && edge.requests.is_none() {
+        if edge.has_nothing() {
             self.edges.remove(&key);
         }
     }
 
     /// The route itself, or a coarser one when there are too many edges.
     fn room_for(&self, route: &Route, vitals: &Vitals) -> Route {
-        let fits = |route: &Route| self.edges.len() < MAX_EDGES || self.edges.contains_key(&route.key());
-        if fits(route) {
+        let fits = |route: &Route, max: usize| self.edges.len() < max || self.has(route.key());
+        if fits(route, MAX_EXACT) {
             return route.clone();
         }
-        vitals.add(Vital::EdgesFolded, 1);
         let network = route.folded(address::network);
-        if fits(&network) {
+        let max = if route.can_be_folded() { MAX_NETWORKS } else { MAX_EDGES };
+        let fits_network = fits(&network, max);
+        if fits_network && network.key() == route.key() {
             return network;
         }
-        // The last resort is one edge for all, which is let in whatever the number.
+        vitals.add(Vital::EdgesFolded, 1);
+        if fits_network {
+            return network;
+        }
         let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let known = route.folded(|_| anywhere);
+        if fits(&known, MAX_EDGES) {
+            return known;
+        }
+        // Let in whatever the number.
         let other = Party::Address(anywhere);
         Route { client: other.clone(), server: other, port: 0, confidence: Confidence::None }
+    }
+
+    #[must_use]
+    pub(super) fn has(&self, key: EdgeKey) -> bool {
+        self.edges.contains_key(&key)
     }
 
     /// Edges that were idle for long leave.
@@ -189,6 +215,16 @@ impl Edge {
         less(&mut self.network.retransmits, counted.retransmits);
         less(&mut self.connections.opened, counted.opened);
         less(&mut self.connections.reset, counted.reset);
+        less(&mut self.connections.active, counted.active);
+    }
+
+    /// Connections that are older than the agent leave bytes, and nothing else, when they close.
+    fn has_nothing(&self) -> bool {
+        self.connections == Connections::default()
+            && self.bytes == BothWays::default()
+            && self.packets == BothWays::default()
+            && self.network.retransmits == 0
+            && self.requests.is_none()
     }
 
     /// Adds what came since `before`.
@@ -201,12 +237,17 @@ impl Edge {
         self.network.retransmits += more(now.retransmits, before.retransmits);
         self.connections.opened += more(now.opened, before.opened);
         self.connections.reset += more(now.reset, before.reset);
+        self.connections.active = (self.connections.active + now.active).saturating_sub(before.active);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        assemble::directory::{Directory, tests::process},
+        targets::process::Tgid,
+    };
 
     fn route(last: u32) -> Route {
         let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + last));
@@ -220,10 +261,46 @@ mod tests {
         for n in 0..20_000 {
             topology.edge(&route(n), Ktime(0), &vitals);
         }
-        assert!(topology.edges.len() <= MAX_EDGES + 1, "{}", topology.edges.len());
-        assert_eq!(vitals.get(Vital::EdgesFolded), 10_000);
+        // The other 12,000 addresses are in 48 networks, of which the first is an address above, too.
+        assert_eq!(topology.edges.len(), MAX_EXACT + 47);
+        assert_eq!(vitals.get(Vital::EdgesFolded), 12_000 - 47, "an address .0 stays what it is");
+        // None of its addresses ever had an edge of its own.
+        assert!(topology.has(route(256 * 70).key()), "10.0.70.0 stands for its addresses");
+        assert!(!topology.has(route(256 * 70 + 1).key()));
+    }
+
+    #[test]
+    fn too_many_networks_become_anywhere_and_processes_stay() {
+        let (mut topology, vitals) = (Topology::default(), Vitals::new());
+        let mut directory = Directory::default();
+        directory.insert(process(1, "/bin/a"), &vitals);
+        let known = Party::Known(directory.get(Tgid(1)).unwrap().clone());
+        let to = |n: u32, port| Route { server: known.clone(), port, ..route(n) };
+        for n in 0..20_000 {
+            topology.edge(&to(n * 256, 80), Ktime(0), &vitals);
+        }
+        assert_eq!(topology.edges.len(), MAX_NETWORKS + 1);
+        let (_, edge) = topology.edge(&to(19_999 * 256, 80), Ktime(0), &vitals);
+        assert_eq!(edge.client, Peer::Address { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), name: None });
+        assert!(matches!(edge.server, Peer::Process(_)) && edge.server_port == 80, "{edge:?}");
+        for port in 1000..5000 {
+            topology.edge(&to(19_999 * 256, port), Ktime(0), &vitals);
+        }
+        assert_eq!(topology.edges.len(), MAX_EDGES + 1);
         let other = topology.snapshot().into_iter().find(|edge| edge.server_port == 0);
         assert!(other.is_some(), "what fits nowhere is one edge");
+    }
+
+    /// Nothing coarser could stand for them.
+    #[test]
+    fn edges_on_loopback_have_all_the_room() {
+        let (mut topology, vitals) = (Topology::default(), Vitals::new());
+        let loopback = Party::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        for port in 0..MAX_EDGES {
+            let port = u16::try_from(port).unwrap();
+            topology.edge(&Route { client: loopback.clone(), port, ..route(0) }, Ktime(0), &vitals);
+        }
+        assert_eq!((topology.edges.len(), vitals.get(Vital::EdgesFolded)), (MAX_EDGES, 0));
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl Owner {
         let selector = Selector::new(&settings.selection, std::process::id())?;
         let mut state = State::new(Arc::clone(&vitals), settings.window);
         match if_addrs::get_if_addrs() {
-            Ok(interfaces) => state.local_addresses(interfaces.iter().map(if_addrs::Interface::ip)),
+            Ok(interfaces) => {
+                let netns = proc::own_netns().unwrap_or_default();
+                state.local_addresses(netns, interfaces.iter().map(if_addrs::Interface::ip));
+            }
             Err(error) => tracing::warn!(%error, "The node's own addresses are not known."),
         }
         Ok(Self {

@@ -39,6 +39,13 @@ impl ProcessError {
     }
 }
 
+/// The inode number of the agent's network namespace.
+#[must_use]
+pub fn own_netns() -> Option<u32> {
+    let inode = fs::metadata("/proc/self/ns/net").ok()?.ino();
+    u32::try_from(inode).ok()
+}
+
 /// The executable of a process, through which the kernel and we reach it, replaced on disk or not.
 #[must_use]
 pub fn exe_link(tgid: Tgid) -> PathBuf {
