@@ -52,12 +52,14 @@ impl fmt::Display for Wall {
 pub struct Clock {
     /// Wall minus monotonic.
     offset_ns: u64,
+    /// Wall minus boot time, which goes on while the machine is suspended.
+    boot_offset_ns: u64,
 }
 
 impl Clock {
     #[must_use]
     pub fn new() -> Self {
-        let mut clock = Self { offset_ns: 0 };
+        let mut clock = Self { offset_ns: 0, boot_offset_ns: 0 };
         clock.resync();
         clock
     }
@@ -65,17 +67,26 @@ impl Clock {
     /// For tests whose output must not depend on when they run.
     #[cfg(test)]
     pub(crate) fn at_offset(offset_ns: u64) -> Self {
-        Self { offset_ns }
+        Self { offset_ns, boot_offset_ns: offset_ns }
     }
 
     /// Follows a wall clock that was set since.
     pub fn resync(&mut self) {
-        self.offset_ns = wall_now().0.saturating_sub(now().0);
+        let wall = wall_now();
+        self.offset_ns = wall.0.saturating_sub(now().0);
+        self.boot_offset_ns = wall.0.saturating_sub(nanos(rustix::time::ClockId::Boottime));
     }
 
     #[must_use]
     pub fn wall(&self, ktime: Ktime) -> Wall {
         Wall(ktime.0.saturating_add(self.offset_ns))
+    }
+
+    /// Of a time since boot that counts suspend, as that of a process's start does.
+    #[must_use]
+    pub fn wall_since_boot(&self, since_boot: Duration) -> Wall {
+        let since_boot = u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX);
+        Wall(since_boot.saturating_add(self.boot_offset_ns))
     }
 }
 
@@ -88,10 +99,14 @@ impl Default for Clock {
 /// The monotonic clock now.
 #[must_use]
 pub fn now() -> Ktime {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Ktime(nanos(rustix::time::ClockId::Monotonic))
+}
+
+fn nanos(clock: rustix::time::ClockId) -> u64 {
+    let now = rustix::time::clock_gettime(clock);
     let secs = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    Ktime(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+    secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// CPU time of this process so far.

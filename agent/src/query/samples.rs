@@ -34,6 +34,7 @@ pub(crate) fn cart() -> Arc<Process> {
 fn process(pid: u32, name: &str, runtime: Runtime) -> Process {
     Process {
         tgid: Tgid(pid),
+        start_ticks: Some(100),
         started: Wall(1_000_000_007),
         service: Service { name: name.to_owned(), source: NameSource::Executable },
         exe: format!("/srv/{name}"),

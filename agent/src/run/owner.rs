@@ -61,6 +61,8 @@ pub(super) struct Owner {
     next_rescan: Ktime,
     /// First threads that ended; whether others go on is looked up a tick later.
     ending: BTreeSet<Tgid>,
+    /// The planner was too busy to be asked about them; the rescan asks again.
+    unplanned: BTreeSet<Tgid>,
 }
 
 impl Owner {
@@ -91,6 +93,7 @@ impl Owner {
             next_tick: Ktime(0),
             next_rescan: Ktime(0),
             ending: BTreeSet::new(),
+            unplanned: BTreeSet::new(),
         })
     }
 
@@ -193,13 +196,20 @@ impl Owner {
         let tgid = process.tgid;
         let wanted = self.settings.http_spans && self.selector.wants(&process);
         self.state.process(Arc::new(process));
-        // When the planner is that far behind, the next rescan asks again.
-        if wanted && self.outlets.planner.try_send(ToPlanner::Plan(tgid)).is_err() {
+        if wanted {
+            self.plan(tgid);
+        }
+    }
+
+    fn plan(&mut self, tgid: Tgid) {
+        if self.outlets.planner.try_send(ToPlanner::Plan(tgid)).is_err() {
             tracing::debug!(pid = tgid.0, "The planner is busy.");
+            self.unplanned.insert(tgid);
         }
     }
 
     fn forget(&mut self, tgid: Tgid) {
+        self.unplanned.remove(&tgid);
         self.probes.forget(tgid);
         if self.outlets.kernel.send(ToKernel::Unwatch(tgid)).is_err() {
             tracing::debug!("The kernel thread has stopped.");
@@ -224,8 +234,7 @@ impl Owner {
         self.clock.resync();
         for tgid in std::mem::take(&mut self.ending) {
             if !proc::is_alive(tgid) {
-                self.forget(tgid);
-                self.state.process_ended(tgid, now);
+                self.end(tgid, now);
             }
         }
         if self.next_rescan <= now {
@@ -243,10 +252,28 @@ impl Owner {
         let there: BTreeSet<Tgid> = proc::all().into_iter().collect();
         let known: BTreeSet<Tgid> = self.state.alive().into_iter().collect();
         for tgid in known.difference(&there).copied().filter(|tgid| !proc::is_alive(*tgid)) {
-            self.forget(tgid);
-            self.state.process_ended(tgid, now);
+            self.end(tgid, now);
         }
-        self.introduce(there.difference(&known).copied().collect());
+        let again = |tgid: &Tgid| known.contains(tgid) && self.is_another(*tgid);
+        let again: Vec<Tgid> = there.iter().copied().filter(again).collect();
+        again.iter().for_each(|tgid| self.end(*tgid, now));
+        let new = there.difference(&known).copied().chain(again).collect();
+        for tgid in std::mem::take(&mut self.unplanned) {
+            self.plan(tgid);
+        }
+        self.introduce(new);
+    }
+
+    /// Whether the tgid was used again without a record of the end: to the kernel a tgid is a number.
+    fn is_another(&self, tgid: Tgid) -> bool {
+        let known = self.state.knows(tgid).map(|process| process.start_ticks);
+        let ticks = proc::start_ticks(tgid);
+        ticks.is_some() && known.is_some_and(|known| known != ticks)
+    }
+
+    fn end(&mut self, tgid: Tgid, now: Ktime) {
+        self.forget(tgid);
+        self.state.process_ended(tgid, now);
     }
 
     fn publish(&mut self, now: Ktime) {

@@ -2,16 +2,18 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
+    io::Read as _,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    time::Duration,
 };
 
 use procfs::{ProcError, process};
 
 use super::{
     cgroup, golang,
-    process::{Process, Runtime, Tgid},
+    process::{Process, Runtime, Tgid, file_name},
     service::{self, Facts},
 };
 use crate::clock::{Clock, Ktime};
@@ -87,8 +89,8 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
         error => error,
     })?;
     let stat = process.stat().map_err(|source| ProcessError::new(tgid, source))?;
-    let called = called(tgid, &exe, &stat.comm);
-    let exe = exe.to_string_lossy().into_owned();
+    let exe = without_mark(&exe.to_string_lossy()).to_owned();
+    let called = called(tgid, &stat.comm);
     let place = fs::read_to_string(format!("/proc/{pid}/cgroup"))
         .map_or_else(|_| cgroup::Place::default(), |it| cgroup::parse(&it));
     // Of another user it takes CAP_DAC_READ_SEARCH, too; without it the name comes from elsewhere.
@@ -105,7 +107,8 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
     attributes.retain(|(key, _)| key != "service.name");
     Ok(Process {
         tgid,
-        started: clock.wall(started(stat.starttime)),
+        start_ticks: Some(stat.starttime),
+        started: clock.wall_since_boot(since_boot(stat.starttime)),
         service,
         exe,
         runtime: Runtime::Native,
@@ -116,14 +119,35 @@ pub fn read(tgid: Tgid, clock: &Clock) -> Result<Process, ProcessError> {
     })
 }
 
-/// The name by which a program of many names was started: `comm`, if that is a link beside the
-/// executable which leads to it. So `redis-server` is not called `redis-check-rdb`.
-fn called(tgid: Tgid, exe: &Path, comm: &str) -> Option<String> {
-    let root = PathBuf::from(format!("/proc/{}/root", tgid.0));
-    let beside = exe.parent()?.join(comm);
-    let link = root.join(beside.strip_prefix("/").ok()?);
-    let target = fs::read_link(link).ok()?;
-    (target.file_name()? == exe.file_name()?).then(|| comm.to_owned())
+/// When the process that has the tgid now was started. `None`: there is none.
+#[must_use]
+pub fn start_ticks(tgid: Tgid) -> Option<u64> {
+    let process = process::Process::new(i32::try_from(tgid.0).ok()?).ok()?;
+    process.stat().ok().map(|stat| stat.starttime)
+}
+
+/// The path without what the kernel appends when the file was replaced on disk, as by an upgrade.
+fn without_mark(exe: &str) -> &str {
+    exe.strip_suffix(" (deleted)").unwrap_or(exe)
+}
+
+/// The name by which a program of many names was started, so that `redis-server` is not called
+/// `redis-check-rdb`: where the first argument and `comm` agree, neither was made up.
+///
+/// The links beside the executable would tell, too, but they are in the process's own mounts, and
+/// reading from one that is dead hangs.
+fn called(tgid: Tgid, comm: &str) -> Option<String> {
+    const MAX_BYTES: u64 = 4096;
+    const MAX_COMM_BYTES: usize = 15;
+    let mut arguments = Vec::new();
+    let file = File::open(format!("/proc/{}/cmdline", tgid.0)).ok()?;
+    file.take(MAX_BYTES).read_to_end(&mut arguments).ok()?;
+    let first = arguments.split(|byte| *byte == 0).next()?;
+    // A program may write its state behind its name: `/usr/bin/redis-server *:6379`.
+    let path = std::str::from_utf8(first).ok()?.split(' ').next()?;
+    let name = file_name(path);
+    let is_agreed = !comm.is_empty() && name.get(..MAX_COMM_BYTES).unwrap_or(name) == comm;
+    is_agreed.then(|| name.to_owned())
 }
 
 /// A process that was gone before it could be read: all that is left is what it executed.
@@ -131,6 +155,7 @@ fn called(tgid: Tgid, exe: &Path, comm: &str) -> Option<String> {
 pub fn remembered(tgid: Tgid, exe: &str, started: Ktime, clock: &Clock) -> Process {
     Process {
         tgid,
+        start_ticks: None,
         started: clock.wall(started),
         service: service::name(&Facts { exe, ..Facts::default() }),
         exe: exe.to_owned(),
@@ -142,9 +167,9 @@ pub fn remembered(tgid: Tgid, exe: &str, started: Ktime, clock: &Clock) -> Proce
     }
 }
 
-/// `starttime` is in clock ticks since boot.
-fn started(ticks: u64) -> Ktime {
-    Ktime(ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1)))
+/// `starttime` is in clock ticks since boot, suspend included.
+fn since_boot(ticks: u64) -> Duration {
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1)))
 }
 
 /// A file, whatever its path: two pods of one image have one inode on different devices.
@@ -182,6 +207,37 @@ mod tests {
         assert!(process.exe_name().starts_with("agent-"), "{process:?}");
         assert!(is_alive(tgid));
         assert!(all().contains(&tgid));
+    }
+
+    #[test]
+    fn a_process_is_the_same_at_each_look_and_started_lately() {
+        let tgid = Tgid(std::process::id());
+        let looks = [(); 2].map(|()| read(tgid, &Clock::new()).unwrap());
+        assert_eq!(looks[0].identity(), looks[1].identity());
+        assert_eq!(looks[0].start_ticks, start_ticks(tgid));
+        let now = Clock::new().wall(crate::clock::now());
+        let age = Duration::from_nanos(now.0 - looks[0].started.0);
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+    }
+
+    /// Started as `name`, from a copy that is there no more or from a link.
+    #[test]
+    fn an_executable_keeps_its_name_when_replaced_and_has_that_of_its_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let [copy, link] = ["taskscope-nap", "many-names"].map(|it| dir.path().join(it));
+        fs::copy("/bin/sleep", &copy).unwrap();
+        std::os::unix::fs::symlink(&copy, &link).unwrap();
+        let mut naps = [&copy, &link].map(|it| std::process::Command::new(it).arg("60").spawn().unwrap());
+        fs::remove_file(&copy).unwrap();
+        let read = naps.each_ref().map(|nap| read(Tgid(nap.id()), &Clock::new()).unwrap());
+        naps.iter_mut().for_each(|nap| {
+            nap.kill().unwrap();
+            nap.wait().unwrap();
+        });
+        for (process, want) in read.iter().zip(["taskscope-nap", "many-names"]) {
+            assert_eq!(process.exe, copy.to_str().unwrap());
+            assert!(process.service.name.starts_with(want) || process.systemd_unit.is_some(), "{process:?}");
+        }
     }
 
     #[test]

@@ -35,9 +35,13 @@ pub enum Runtime {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pub tgid: Tgid,
+    /// Clock ticks from boot to its start, as the kernel says it: with the tgid, who it is, whatever the
+    /// clocks do. `None`: it was gone before it could be read.
+    pub start_ticks: Option<u64>,
+    /// For people.
     pub started: Wall,
     pub service: Service,
-    /// Path of the executable as the process sees it.
+    /// Path of the executable as the process sees it, also after that was replaced on disk.
     pub exe: String,
     pub runtime: Runtime,
     /// 64 hexadecimal digits.
@@ -52,6 +56,18 @@ impl Process {
     /// The file name of the executable.
     #[must_use]
     pub fn exe_name(&self) -> &str {
-        self.exe.rsplit('/').next().unwrap_or(&self.exe)
+        file_name(&self.exe)
     }
+
+    /// What tells it from another process that has its tgid later.
+    #[must_use]
+    pub fn identity(&self) -> (Tgid, Option<u64>) {
+        (self.tgid, self.start_ticks)
+    }
+}
+
+/// The last part of a path.
+#[must_use]
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

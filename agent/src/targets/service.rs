@@ -1,6 +1,6 @@
 //! What a process is called.
 
-use super::process::{NameSource, Service};
+use super::process::{NameSource, Service, file_name};
 
 /// Short ids are what people know containers by.
 const SHORT_ID: usize = 12;
@@ -34,7 +34,7 @@ pub fn name(facts: &Facts<'_>) -> Service {
         let name = name.chars().take(MAX_NAME_CHARS).collect();
         return Service { name, source: NameSource::Environment };
     }
-    let exe = exe_name(facts.exe);
+    let exe = file_name(facts.exe);
     if let Some(id) = facts.container_id {
         let short = id.get(..SHORT_ID).unwrap_or(id);
         return Service { name: format!("{exe}@{short}"), source: NameSource::Container };
@@ -89,11 +89,6 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok())
 }
 
-fn exe_name(exe: &str) -> &str {
-    let exe = exe.strip_suffix(" (deleted)").unwrap_or(exe);
-    exe.rsplit('/').next().unwrap_or(exe)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,12 +111,6 @@ mod tests {
         let facts = Facts { container_id: None, ..facts };
         check(facts, "shop", NameSource::SystemdUnit);
         check(Facts { systemd_unit: None, ..facts }, "shopd", NameSource::Executable);
-    }
-
-    #[test]
-    fn a_replaced_executable_keeps_its_name() {
-        let facts = Facts { exe: "/usr/bin/shopd (deleted)", ..Facts::default() };
-        check(facts, "shopd", NameSource::Executable);
     }
 
     #[test]

@@ -54,9 +54,14 @@ pub(in crate::export) fn agent_texts(node: &Node) -> [(&'static str, String); 4]
     ]
 }
 
-/// The same after a restart of the agent, another one after a restart of the process.
+/// The same after a restart of the agent or a step of the clock, another one after a restart of the process.
 fn instance_id(process: &Process, node: &Node) -> String {
-    format!("{}:{}:{}", node.name, process.tgid.0, process.started.0 / 1_000_000)
+    let Node { name, boot_id, .. } = node;
+    match process.identity() {
+        (tgid, Some(ticks)) => format!("{name}:{}:{boot_id}-{ticks}", tgid.0),
+        // It was gone before it could be read: no agent sees it again.
+        (tgid, None) => format!("{name}:{}:{}", tgid.0, process.started.0 / 1_000_000),
+    }
 }
 
 fn merge(mut ours: Vec<KeyValue>, theirs: &[(String, String)]) -> Resource {
@@ -76,7 +81,7 @@ mod tests {
         it.container_id = Some("c0ffee".to_owned());
         it.pod_uid = Some("p-1".to_owned());
         it.runtime = Runtime::Go("go1.26.8".to_owned());
-        let want = "service.name=cart service.instance.id=node-1:42:1700000000000 process.pid=42 \
+        let want = "service.name=cart service.instance.id=node-1:42:b0071d-4711 process.pid=42 \
                     process.executable.name=cart host.name=node-1 telemetry.distro.name=taskscope \
                     telemetry.distro.version=1.2.3 telemetry.sdk.language=go process.runtime.name=go \
                     process.runtime.version=go1.26.8 container.id=c0ffee k8s.pod.uid=p-1 k8s.node.name=node-1";

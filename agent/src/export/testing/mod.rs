@@ -20,12 +20,19 @@ mod http;
 mod services;
 
 pub(super) fn node() -> Node {
-    Node { name: "node-1".to_owned(), version: "1.2.3", pid: 7, attributes: Vec::new() }
+    Node {
+        name: "node-1".to_owned(),
+        version: "1.2.3",
+        pid: 7,
+        boot_id: "b0071d".to_owned(),
+        attributes: Vec::new(),
+    }
 }
 
 pub(super) fn process(service: &str, tgid: u32) -> Process {
     Process {
         tgid: Tgid(tgid),
+        start_ticks: Some(4711),
         started: Wall(1_700_000_000_000_000_000),
         service: Service { name: service.to_owned(), source: NameSource::Executable },
         exe: format!("/usr/bin/{service}"),
