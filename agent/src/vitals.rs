@@ -105,8 +105,10 @@ vitals! {
     MapBytes => Level("bpf_map_bytes");
     /// Findings made.
     Findings => Total("findings");
-    /// Findings let go because there were too many.
+    /// Findings let go because there were too many, the least severe and oldest first.
     FindingsDropped => Lost("too_many_findings");
+    /// Servers whose last seconds were forgotten because too many serve.
+    ServersForgotten => Lost("too_many_servers");
     /// Detectors that panicked and were switched off.
     DetectorsOff => Total("detectors_off");
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::assemble::failure::{ConnectFailure, FailureClass};
 
-/// Since 6.5 the kernel sends the second SYN after one second; before, too.
+/// The kernel sends the second SYN after one second, in all versions.
 const FIRST_SYN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Stateless: the ledger counts.
@@ -43,7 +43,7 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
             format!("{who} gets no answer from {server}: the kernel gave up after {seconds:.1} s"),
         ),
         FailureClass::Abandoned => {
-            (FindingKind::ConnectAbandoned, Severity::Critical, abandoned(who, failure))
+            (FindingKind::ConnectAbandoned, Severity::Warning, abandoned(who, failure))
         }
         FailureClass::Unreachable => (
             FindingKind::ConnectUnreachable,
@@ -75,11 +75,16 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
     })
 }
 
+/// The kernel does not tell why the socket was closed: "Happy Eyeballs" closes the slower of two, too.
 fn abandoned(who: &str, failure: &ConnectFailure) -> String {
     let ConnectFailure { server, lasted, syns, .. } = failure;
-    let gave_up = format!("{who} gave up connecting to {server} after {:.1} s", lasted.as_secs_f64());
+    let gave_up = format!(
+        "{who}: a connect to {server} was given up (deadline, cancellation, or the faster of two \
+         addresses) after {:.1} s",
+        lasted.as_secs_f64()
+    );
     if *lasted <= FIRST_SYN_TIMEOUT + Duration::from_millis(100) && *syns == 1 {
-        return format!("{gave_up}: a connect deadline this short never survives one lost SYN");
+        return format!("{gave_up}; a deadline this short never survives one lost SYN");
     }
     format!("{gave_up}: none of {syns} SYNs was answered")
 }
@@ -102,13 +107,15 @@ mod tests {
             FailureClass::Abandoned,
             300,
             1,
-            "A process gave up connecting to 10.0.0.1:80 after 0.3 s: a connect deadline this short never survives one lost SYN",
+            "A process: a connect to 10.0.0.1:80 was given up (deadline, cancellation, or the faster of two \
+             addresses) after 0.3 s; a deadline this short never survives one lost SYN",
         );
         check(
             FailureClass::Abandoned,
             5000,
             5,
-            "A process gave up connecting to 10.0.0.1:80 after 5.0 s: none of 5 SYNs was answered",
+            "A process: a connect to 10.0.0.1:80 was given up (deadline, cancellation, or the faster of two \
+             addresses) after 5.0 s: none of 5 SYNs was answered",
         );
         check(FailureClass::Unreachable, 10, 1, "A process cannot reach 10.0.0.1:80: the network says so");
         check(FailureClass::Other, 10, 1, "");

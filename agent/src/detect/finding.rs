@@ -37,7 +37,7 @@ pub enum Evidence {
 }
 
 /// Kinds are part of the contract with users: never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {
     ConnectRefused,
     ConnectTimedOut,

@@ -1,8 +1,8 @@
 //! Findings that stand. The same verdict on the same thing is one finding with a larger count.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
-use super::finding::Finding;
+use super::finding::{Finding, FindingKind, Severity};
 use crate::{
     clock::Ktime,
     targets::process::Tgid,
@@ -11,7 +11,8 @@ use crate::{
 
 const MAX_FINDINGS: usize = 1000;
 
-/// Bounded; a new finding that finds no room is counted.
+/// Bounded: a worse finding takes the place of the least severe that was not seen for longest. What
+/// finds no room, or loses it, is counted.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     standing: HashMap<Key, Finding>,
@@ -19,16 +20,16 @@ pub(super) struct Ledger {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    kind: &'static str,
-    target: Option<Tgid>,
+    kind: FindingKind,
+    target: Option<(Tgid, Option<u64>)>,
     about: String,
 }
 
 impl Key {
     fn of(finding: &Finding) -> Self {
         Self {
-            kind: finding.kind.name(),
-            target: finding.target.as_ref().map(|it| it.tgid),
+            kind: finding.kind,
+            target: finding.target.as_ref().map(|it| it.identity()),
             about: finding.about.clone(),
         }
     }
@@ -41,12 +42,26 @@ impl Ledger {
         if let Some(known) = self.standing.get_mut(&key) {
             let (count, first_seen) = (known.count + finding.count, known.first_seen);
             *known = Finding { count, first_seen, ..finding };
-        } else if n_standing < MAX_FINDINGS {
-            vitals.add(Vital::Findings, 1);
-            self.standing.insert(key, finding);
-        } else {
-            vitals.add(Vital::FindingsDropped, 1);
+            return;
         }
+        if MAX_FINDINGS <= n_standing {
+            vitals.add(Vital::FindingsDropped, 1);
+            if !self.make_room(finding.severity) {
+                return;
+            }
+        }
+        vitals.add(Vital::Findings, 1);
+        self.standing.insert(key, finding);
+    }
+
+    /// Lets go of one that is less severe.
+    fn make_room(&mut self, severity: Severity) -> bool {
+        // The worst severity is the smallest.
+        let least = self.standing.iter().max_by_key(|(_, it)| (it.severity, Reverse(it.last_seen)));
+        let Some(key) = least.filter(|(_, it)| severity < it.severity).map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        self.standing.remove(&key).is_some()
     }
 
     pub(super) fn sweep(&mut self, now: Ktime, window: Duration) {
@@ -55,7 +70,48 @@ impl Ledger {
 
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.standing.values().cloned().collect();
-        findings.sort_by_key(|it| (it.severity, std::cmp::Reverse(it.last_seen)));
+        findings.sort_by_key(|it| (it.severity, Reverse(it.last_seen)));
         findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worse_finding_takes_the_place_of_the_least_and_oldest() {
+        let (mut ledger, vitals) = (Ledger::default(), Vitals::new());
+        let finding = |severity, n: u64| Finding {
+            severity,
+            kind: FindingKind::ConnectRefused,
+            target: None,
+            about: n.to_string(),
+            summary: String::new(),
+            evidence: Vec::new(),
+            count: 1,
+            first_seen: Ktime(n),
+            last_seen: Ktime(n),
+            next: String::new(),
+            span: None,
+        };
+        ledger.add(finding(Severity::Advice, 9), &vitals);
+        for n in 10..10 + MAX_FINDINGS as u64 - 1 {
+            ledger.add(finding(Severity::Warning, n), &vitals);
+        }
+        for (severity, n, want_gone) in [
+            (Severity::Advice, 2000, Some(2000)),
+            (Severity::Critical, 2001, Some(9)),
+            (Severity::Critical, 2002, Some(10)),
+            (Severity::Warning, 2003, Some(2003)),
+            (Severity::Warning, 11, None),
+        ] {
+            ledger.add(finding(severity, n), &vitals);
+            let gone =
+                want_gone.is_some_and(|it| ledger.findings().iter().all(|f| f.about != it.to_string()));
+            assert_eq!(gone, want_gone.is_some(), "{severity:?} {n}");
+            assert_eq!(ledger.standing.len(), MAX_FINDINGS);
+        }
+        assert_eq!(vitals.get(Vital::FindingsDropped), 4);
     }
 }

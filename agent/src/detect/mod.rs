@@ -43,7 +43,8 @@ pub struct Detectors {
 impl Detectors {
     #[must_use]
     pub fn new(vitals: Arc<Vitals>) -> Self {
-        let running: Vec<Box<dyn Detector>> = vec![Box::new(FailedConnects), Box::<ServerErrors>::default()];
+        let server_errors = ServerErrors::new(Arc::clone(&vitals));
+        let running: Vec<Box<dyn Detector>> = vec![Box::new(FailedConnects), Box::new(server_errors)];
         Self { running, ledger: Ledger::default(), vitals }
     }
 

@@ -1,14 +1,13 @@
 //! Bursts of 5xx from a server.
 //!
-//! Calm --enough errors, and a large enough share, within the window--> Burst --window over--> Calm
+//! An error is a finding when it and those of the last seconds are enough, and a large enough share of
+//! all requests: each such error again, which the ledger merges.
 //!
 //! Time is that of the spans; those of two CPUs may come out of order.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{array, sync::Arc};
+
+use ahash::AHashMap;
 
 use super::{
     Detector, Input,
@@ -18,42 +17,105 @@ use crate::{
     assemble::span::{Side, Span},
     clock::Ktime,
     targets::process::Tgid,
+    vitals::{Vital, Vitals},
 };
 
-const WINDOW: Duration = Duration::from_secs(10);
-const MIN_ERRORS: usize = 5;
+const WINDOW_SECS: u64 = 10;
+/// A second for each of the window, and the one that has begun.
+const BUCKETS: usize = WINDOW_SECS as usize + 1;
+const MIN_ERRORS: u64 = 5;
 const MIN_SHARE: f64 = 0.02;
-/// Of one process; beyond, the oldest of the window are forgotten early.
-const MAX_REMEMBERED: usize = 50_000;
 const MAX_PROCESSES: usize = 4096;
 
 /// Ends of requests within the window, by process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ServerErrors {
-    processes: HashMap<Tgid, Recent>,
+    processes: AHashMap<(Tgid, Option<u64>), Recent>,
+    vitals: Arc<Vitals>,
 }
 
-#[derive(Debug, Default)]
+/// The requests that ended within a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    second: u64,
+    requests: u64,
+    errors: u64,
+}
+
+/// Each bucket is at its second modulo their number.
+#[derive(Clone, Copy, Debug)]
 struct Recent {
-    ends: VecDeque<(Ktime, bool)>,
-    errors: usize,
+    buckets: [Bucket; BUCKETS],
+    newest: u64,
 }
 
 impl Recent {
-    fn add(&mut self, at: Ktime, is_error: bool) {
-        self.ends.push_back((at, is_error));
-        self.errors += usize::from(is_error);
-        while let Some(&(first, was_error)) = self.ends.front()
-            && (WINDOW < at.since(first) || MAX_REMEMBERED < self.ends.len())
-        {
-            self.ends.pop_front();
-            self.errors -= usize::from(was_error);
-        }
+    fn new() -> Self {
+        Self { buckets: array::from_fn(|_| Bucket::default()), newest: 0 }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "at most MAX_REMEMBERED")]
+    fn add(&mut self, at: Ktime, is_error: bool) {
+        let second = at.0 / 1_000_000_000;
+        let index = usize::try_from(second % BUCKETS as u64).unwrap_or(0);
+        let bucket = &mut self.buckets[index];
+        if bucket.second < second {
+            *bucket = Bucket { second, ..Bucket::default() };
+        }
+        // Else it is older than the window: spans of two CPUs are not in order.
+        if bucket.second == second {
+            bucket.requests += 1;
+            bucket.errors += u64::from(is_error);
+        }
+        self.newest = self.newest.max(second);
+    }
+
+    /// What ended within the window.
+    fn total(&self) -> Bucket {
+        let oldest = self.newest.saturating_sub(WINDOW_SECS);
+        let within = self.buckets.iter().filter(|bucket| oldest <= bucket.second);
+        within.fold(Bucket::default(), |sum, bucket| Bucket {
+            second: self.newest,
+            requests: sum.requests + bucket.requests,
+            errors: sum.errors + bucket.errors,
+        })
+    }
+}
+
+impl Bucket {
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     fn share(&self) -> f64 {
-        self.errors as f64 / self.ends.len().max(1) as f64
+        self.errors as f64 / self.requests.max(1) as f64
+    }
+
+    fn is_burst(&self) -> bool {
+        MIN_ERRORS <= self.errors && MIN_SHARE <= self.share()
+    }
+}
+
+impl ServerErrors {
+    pub(super) fn new(vitals: Arc<Vitals>) -> Self {
+        Self { processes: AHashMap::new(), vitals }
+    }
+
+    fn recent(&mut self, span: &Span) -> &mut Recent {
+        let identity = span.process.identity();
+        if MAX_PROCESSES <= self.processes.len() && !self.processes.contains_key(&identity) {
+            self.make_room(span.ended.0 / 1_000_000_000);
+        }
+        self.processes.entry(identity).or_insert_with(Recent::new)
+    }
+
+    /// Those go that had no request within the window, or else the one that had none for longest.
+    fn make_room(&mut self, second: u64) {
+        self.processes.retain(|_, recent| second.saturating_sub(recent.newest) <= WINDOW_SECS);
+        if self.processes.len() < MAX_PROCESSES {
+            return;
+        }
+        let oldest = self.processes.iter().min_by_key(|(_, recent)| recent.newest).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.processes.remove(&oldest);
+            self.vitals.add(Vital::ServersForgotten, 1);
+        }
     }
 }
 
@@ -69,18 +131,17 @@ impl Detector for ServerErrors {
         if span.side != Side::Server {
             return None;
         }
-        let tgid = span.process.tgid;
-        if MAX_PROCESSES <= self.processes.len() && !self.processes.contains_key(&tgid) {
-            self.processes.clear();
-        }
-        let recent = self.processes.entry(tgid).or_default();
+        let recent = self.recent(span);
         recent.add(span.ended, span.is_error());
-        let is_burst = MIN_ERRORS <= recent.errors && MIN_SHARE <= recent.share();
-        (span.is_error() && is_burst).then(|| finding(span, recent))
+        if !span.is_error() {
+            return None;
+        }
+        let total = recent.total();
+        total.is_burst().then(|| finding(span, &total))
     }
 }
 
-fn finding(span: &Span, recent: &Recent) -> Finding {
+fn finding(span: &Span, recent: &Bucket) -> Finding {
     let name = &span.process.service.name;
     let status = span.status().map_or_else(|| "no status".to_owned(), |it| it.to_string());
     Finding {
@@ -90,13 +151,11 @@ fn finding(span: &Span, recent: &Recent) -> Finding {
         about: String::new(),
         summary: format!(
             "{name} fails {} of {} requests within {} s, the last with {status}",
-            recent.errors,
-            recent.ends.len(),
-            WINDOW.as_secs()
+            recent.errors, recent.requests, WINDOW_SECS
         ),
         evidence: vec![
-            ("errors", Evidence::Count(recent.errors as u64)),
-            ("requests", Evidence::Count(recent.ends.len() as u64)),
+            ("errors", Evidence::Count(recent.errors)),
+            ("requests", Evidence::Count(recent.requests)),
             ("error_ratio", Evidence::Ratio(recent.share())),
             ("last_method", Evidence::Text(span.method.to_string())),
             ("last_path", Evidence::Text(span.path.to_string())),
@@ -112,7 +171,10 @@ fn finding(span: &Span, recent: &Recent) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::span::{JoinedBy, Outcome, SpanId, TraceId};
+    use crate::{
+        assemble::span::{JoinedBy, Outcome, SpanId, TraceId},
+        targets::process::Process,
+    };
 
     #[test]
     fn a_few_errors_are_no_burst() {
@@ -136,6 +198,37 @@ mod tests {
         check(&format!("{fine}; 2 500; 2 500; 2 500; 2 500; 2 500"), "");
     }
 
+    /// 60,000 requests a second, of which 1 % fail: a window that forgets by number sees the last errors only.
+    #[test]
+    fn a_busy_server_is_judged_by_its_whole_window() {
+        let mut detector = ServerErrors::new(Arc::new(Vitals::new()));
+        let fine: Vec<_> = (1..=10).map(|second| span(second, 200)).collect();
+        for span in fine.iter().flat_map(|span| std::iter::repeat_n(span, 60_000)) {
+            assert_eq!(detector.input(Input::Span(span)), None);
+        }
+        let error = span(10, 500);
+        let found = (0..13_000).filter(|_| detector.input(Input::Span(&error)).is_some()).count();
+        // 2 % of all are reached with error 12,245.
+        assert_eq!(found, 13_000 - 12_244);
+    }
+
+    #[test]
+    fn processes_are_bounded() {
+        let vitals = Arc::new(Vitals::new());
+        let mut detector = ServerErrors::new(Arc::clone(&vitals));
+        let mut serve = |second, tgid| {
+            let mut span = Span::clone(&span(second, 200));
+            span.process = Arc::new(Process { tgid: Tgid(tgid), ..Process::clone(&span.process) });
+            detector.input(Input::Span(&Arc::new(span)));
+            detector.processes.len()
+        };
+        for tgid in 0..MAX_PROCESSES as u32 {
+            serve(5, tgid);
+        }
+        assert_eq!((serve(6, 100_000), vitals.get(Vital::ServersForgotten)), (MAX_PROCESSES, 1));
+        assert_eq!((serve(16, 100_001), vitals.get(Vital::ServersForgotten)), (2, 1));
+    }
+
     #[test]
     fn time_may_run_backwards() {
         check("9 500; 5 500; 8 500; 7 500; 6 500", "6: 5 of 5, the last with 500");
@@ -143,7 +236,7 @@ mod tests {
 
     #[track_caller]
     fn check(script: &str, want: &str) {
-        let mut detector = ServerErrors::default();
+        let mut detector = ServerErrors::new(Arc::new(Vitals::new()));
         let mut got = Vec::new();
         for step in script.split("; ") {
             let (second, status) = step.split_once(' ').unwrap();
