@@ -4,8 +4,8 @@ use std::{fs, path::PathBuf};
 
 use agent::targets::{
     golang::{
-        Checked, ConnItabs, Field, GoBinary, OffsetsFrom, PointKind, PointName, SelfCheckError, load_bias,
-        self_check,
+        Checked, ConnItabs, Field, GoBinary, HttpLayout, OffsetsFrom, PointKind, PointName, SelfCheckError,
+        load_bias, self_check,
     },
     memory::TargetMemory,
 };
@@ -53,7 +53,7 @@ fn every_point_is_found_in_every_variant() {
 fn the_table_agrees_with_the_debug_information() {
     for (name, _) in VARIANTS.iter().filter(|(_, from)| *from == OffsetsFrom::Dwarf) {
         let (_, binary) = open(name);
-        assert_eq!(binary.layout_notes, [], "{name}");
+        assert_eq!(Some(binary.layout), HttpLayout::of_version(&binary.version), "{name}");
     }
 }
 

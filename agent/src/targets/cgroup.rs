@@ -9,7 +9,7 @@ pub struct Place {
     pub container_id: Option<String>,
     /// With dashes; that of a static pod is 32 digits without.
     pub pod_uid: Option<String>,
-    /// `name.service` or `name.scope`.
+    /// `name.service`; a scope is not the place of a service.
     pub systemd_unit: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use super::{
     dwarf,
     error::GoError,
     find,
-    layout::{Field, HttpLayout, LayoutNote, OLDEST_MINOR, OffsetsFrom},
+    layout::{Field, HttpLayout, OLDEST_MINOR, OffsetsFrom},
     points::Point,
     refusal::Refusal,
     symbols::{ALLGADD, RUNTIME_MAIN, Symbols, SymbolsError},
@@ -26,7 +26,6 @@ pub struct GoBinary {
     pub build_id: Option<String>,
     pub offsets_from: OffsetsFrom,
     pub layout: HttpLayout,
-    pub layout_notes: Vec<LayoutNote>,
     pub points: Vec<Point>,
     pub refused: Vec<Refusal>,
     pub checks: SelfCheckInput,
@@ -60,7 +59,6 @@ impl GoBinary {
             build_id: build_id(&file),
             offsets_from: layout.from,
             layout: layout.fields,
-            layout_notes: layout.notes,
             points,
             refused,
             checks: checks(&file, &symbols),
@@ -80,7 +78,6 @@ fn version<R: ReadAt>(file: &ElfFile<R>) -> Result<GoVersion, GoError> {
 struct Layout {
     fields: HttpLayout,
     from: OffsetsFrom,
-    notes: Vec<LayoutNote>,
 }
 
 impl Layout {
@@ -95,18 +92,9 @@ impl Layout {
             return Err(GoError::TooNew { version: version.clone() });
         }
         let mut fields = table.unwrap_or_else(HttpLayout::unknown);
-        let mut notes = Vec::new();
-        for &field in Field::ALL {
-            let Some(&offset) = dwarf.get(&field) else {
-                continue;
-            };
-            if let Some(table) = table.map(|it| it.get(field)).filter(|it| *it != offset) {
-                notes.push(LayoutNote { field, dwarf: offset, table });
-            }
-            fields.set(field, offset);
-        }
+        dwarf.iter().for_each(|(&field, &offset)| fields.set(field, offset));
         let from = if is_complete { OffsetsFrom::Dwarf } else { OffsetsFrom::Table };
-        Ok(Self { fields, from, notes })
+        Ok(Self { fields, from })
     }
 }
 
@@ -152,9 +140,7 @@ mod tests {
         let version = GoVersion::parse("go1.26.8").unwrap();
         let dwarf = HashMap::from([(Field::ResponseStatus, 136), (Field::GGoid, 152)]);
         let layout = Layout::decide(&version, &dwarf).unwrap();
-        assert_eq!(layout.fields.response_status, 136);
-        let note = LayoutNote { field: Field::ResponseStatus, dwarf: 136, table: 120 };
-        assert_eq!((layout.from, layout.notes), (OffsetsFrom::Table, vec![note]));
+        assert_eq!((layout.from, layout.fields.response_status), (OffsetsFrom::Table, 136));
     }
 
     #[test]
@@ -162,7 +148,7 @@ mod tests {
         let version = GoVersion::parse("go1.28.0").unwrap();
         let mut dwarf: HashMap<_, _> = Field::ALL.iter().map(|it| (*it, 8)).collect();
         let layout = Layout::decide(&version, &dwarf).unwrap();
-        assert_eq!((layout.from, layout.notes), (OffsetsFrom::Dwarf, vec![]));
+        assert_eq!(layout.from, OffsetsFrom::Dwarf);
         assert!(Field::ALL.iter().all(|it| layout.fields.get(*it) == 8));
 
         dwarf.remove(&Field::UrlPath);

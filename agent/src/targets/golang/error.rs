@@ -29,30 +29,18 @@ pub enum GoError {
     Functions { version: GoVersion, source: PclntabError },
 }
 
-impl GoError {
-    /// The version, for a file that is Go's but cannot be watched.
-    pub fn version(&self) -> Option<&GoVersion> {
-        match self {
-            Self::TooOld { version } | Self::TooNew { version } | Self::Functions { version, .. } => {
-                Some(version)
-            }
-            Self::Elf(_) | Self::NotGo | Self::BuildInfo | Self::Version { .. } => None,
-        }
-    }
-}
-
 /// What is wrong with the table of functions.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PclntabError {
-    #[error("the file has neither symbols nor Go's table of functions")]
+    #[error("the file has neither symbols nor Go's table of functions (.gopclntab)")]
     Missing,
-    #[error("Go's table of functions has the format of Go 1.{minor}, which is not supported")]
+    #[error("Go's table of functions (.gopclntab) has the format of Go 1.{minor}, which is not supported")]
     OldFormat { minor: u16 },
-    #[error("Go's table of functions has an unknown format ({magic:#010x})")]
+    #[error("Go's table of functions (.gopclntab) has an unknown format ({magic:#010x})")]
     UnknownFormat { magic: u32 },
-    #[error("Go's table of functions is damaged: {what}")]
+    #[error("Go's table of functions (.gopclntab) is damaged: {what}")]
     Damaged { what: &'static str },
-    #[error("the address that Go's table of functions starts from is not in the file")]
+    #[error("the address that Go's table of functions (.gopclntab) starts from is not in the file")]
     NoTextStart,
 }
 

@@ -99,6 +99,7 @@ fn a_table_of_functions_that_claims_more_than_it_has() {
         file[table + 8 + 8 * word..][..8].copy_from_slice(&u64::to_le_bytes(claim));
         let error = GoBinary::parse(&file[..]).unwrap_err();
         assert!(matches!(error, GoError::Functions { source: PclntabError::Damaged { .. }, .. }), "{error}");
+        assert!(error.to_string().contains("(.gopclntab)"), "{error}");
     }
 }
 
@@ -117,9 +118,8 @@ fn a_text_that_starts_elsewhere() {
 fn versions_that_are_not_supported() {
     let open = |version| GoBinary::parse(&Image { version, ..Image::http(Names::Table) }.build()[..]);
     assert!(matches!(open("go1.20.14"), Err(GoError::TooOld { .. })));
-    assert!(matches!(open("go1.28.0"), Err(GoError::TooNew { .. })));
+    assert!(matches!(open("go1.28.0"), Err(GoError::TooNew { version }) if version.minor == 28));
     assert!(matches!(open("rust 1.95"), Err(GoError::Version { .. })));
-    assert_eq!(open("go1.28.0").unwrap_err().version().unwrap().minor, 28);
 }
 
 /// Not built by Go: this very program, whole and cut off at many places.

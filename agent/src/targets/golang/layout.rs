@@ -14,14 +14,6 @@ pub enum OffsetsFrom {
     Table,
 }
 
-/// A field in which the file contradicts the table of its version; the file was believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayoutNote {
-    pub field: Field,
-    pub dwarf: u16,
-    pub table: u16,
-}
-
 macro_rules! layout {
     ($( $field:ident = $variant:ident: $newest:literal, [ $( $type:literal . $member:literal ),+ ]; )+) => {
         /// Offsets in bytes, each from the start of the object that holds the field.
@@ -69,11 +61,9 @@ layout! {
     request_proto_major = RequestProtoMajor: 40, ["net/http.Request"."ProtoMajor"];
     request_host = RequestHost: 128, ["net/http.Request"."Host"];
     request_uri = RequestUri: 192, ["net/http.Request"."RequestURI"];
-    url_scheme = UrlScheme: 0, ["net/url.URL"."Scheme"];
     url_host = UrlHost: 40, ["net/url.URL"."Host"];
     url_path = UrlPath: 56, ["net/url.URL"."Path"];
     response_conn = ResponseConn: 0, ["net/http.response"."conn"];
-    response_req = ResponseReq: 8, ["net/http.response"."req"];
     response_status = ResponseStatus: 128, ["net/http.response"."status"];
     conn_rwc = ConnRwc: 16, ["net/http.conn"."rwc"];
     persist_conn_conn = PersistConnConn: 80, ["net/http.persistConn"."conn"];

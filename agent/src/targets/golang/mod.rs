@@ -28,7 +28,7 @@ mod version;
 pub use binary::{GoBinary, ImageBase};
 pub use check::{Checked, ConnItabs, SelfCheckInput, load_bias, self_check};
 pub use error::{GoError, PclntabError, SelfCheckError};
-pub use layout::{Field, HttpLayout, LayoutNote, OffsetsFrom};
+pub use layout::{Field, HttpLayout, OffsetsFrom};
 pub use points::{Point, PointKind, PointName, Side};
 pub use refusal::{Refusal, RefusalReason, Subject};
 pub use version::GoVersion;
