@@ -21,7 +21,8 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
     };
     let outcome = outcome(call, side)?;
     let target = cut(&call.path, call.path_len);
-    let query = target.iter().position(|byte| *byte == b'?');
+    // A client's is decoded, and the query is not in it: a `?` is a part of the path.
+    let query = target.iter().position(|byte| *byte == b'?' && side == Side::Server);
     let method = match cut(&call.method, call.method_len) {
         // net/http: an empty method of a client's request means GET.
         b"" if side == Side::Client => b"GET",
@@ -81,6 +82,11 @@ pub(super) mod tests {
     fn the_query_never_leaves() {
         check("server returned 0 GET /a/b?card=4711", "Server GET /a/b ?true Status(200)");
         check("server returned 503 POST /x", "Server POST /x ?false Status(503)");
+    }
+
+    #[test]
+    fn a_question_mark_in_a_decoded_path_is_no_query() {
+        check("client returned 200 GET /what?/is", "Client GET /what?/is ?false Status(200)");
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl State {
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
     }
 
-    /// Forgets what is old. Call it about once a second.
+    /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.
     pub fn tick(&mut self, now: Ktime) {
         let (sockets, around) = self.split(now);
         sockets.sweep(&around);
@@ -206,18 +206,19 @@ impl State {
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);
-        if let Some(request) = request(call, &span) {
-            self.requests.add(request, &self.vitals);
+        // A request that both ends saw is counted by its client.
+        if call.joined_by != joined_by::CONNECTION {
+            match request(call, &span) {
+                Some(request) => self.requests.add(request, &self.vitals),
+                None => self.vitals.add(Vital::RequestsWithoutEdge, 1),
+            }
         }
         Some(span)
     }
 }
 
-/// A request that both ends saw is counted by its client.
+/// `None` when it had no connection that could be named, as when that could not be made.
 fn request(call: &Call, span: &Span) -> Option<Request> {
-    if call.joined_by == joined_by::CONNECTION {
-        return None;
-    }
     let own = address::socket(call.local, call.local_port)?;
     let other = address::socket(call.remote, call.remote_port)?;
     let (client, server) = if call.side == side::CLIENT { (own, other) } else { (other, own) };

@@ -161,6 +161,12 @@ fn a_request_whose_connection_never_comes_is_counted() {
     assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 1);
 }
 
+#[test]
+fn a_request_that_got_no_connection_is_counted() {
+    let vitals = check("0 call 1 a:0 x:0 500", "");
+    assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 1);
+}
+
 /// Port 8080 of a pod's peer is not the pod's own port 8080.
 #[test]
 fn a_wildcard_listens_in_its_own_namespace_only() {

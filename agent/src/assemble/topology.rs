@@ -28,7 +28,7 @@ const MAX_EDGES: usize = 10_000;
 const MAX_NETWORKS: usize = 9_500;
 /// For edges with an address that a network can stand for.
 const MAX_EXACT: usize = 8_000;
-/// Edges without traffic leave after this.
+/// Edges without an open connection leave when nothing was said of them for so long.
 const MAX_IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// The client's port is never in it.
