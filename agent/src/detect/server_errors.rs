@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn the_fifth_within_ten_seconds_is() {
         check("1 500; 2 500; 3 503; 4 500; 5 502", "5: 5 of 5, the last with 502");
-        check("1 500; 2 500; 3 503; 4 500; 15 502", "");
+        check("1 500; 2 500; 3 503; 4 500; 11 502", "11: 5 of 5, the last with 502");
+        check("1 500; 2 500; 3 503; 4 500; 12 502", "");
     }
 
     #[test]
