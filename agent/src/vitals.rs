@@ -63,7 +63,7 @@ vitals! {
     SocketsNotFollowed => Lost("too_many_sockets");
     /// Sightings of addresses of this node that were not kept because there are too many.
     AddressesNotKept => Lost("too_many_addresses");
-    /// Processes that are not known because too many live.
+    /// Times that a process was met and not taken in because too many live.
     ProcessesNotKnown => Lost("too_many_processes");
     /// Edges that were folded into a wider address because there were too many.
     EdgesFolded => Lost("edges_folded");

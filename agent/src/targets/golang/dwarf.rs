@@ -19,7 +19,7 @@ const MAX_ABBREV_BYTES: u64 = 1 << 20;
 /// Of one table of abbreviations. Go's has 2 KiB.
 const MAX_TABLE_BYTES: usize = 16 << 10;
 /// Entries and attributes looked at, and bytes of abbreviations, of one file: an attribute may take no
-/// byte of it, so its size bounds nothing. Ten times what the largest programs need.
+/// byte of it, so its size bounds nothing. Nearly all of Go's take one or more: these are well below.
 const MAX_WORK: usize = 128 << 20;
 const COMPRESSION_HEADER_BYTES: usize = 24;
 
