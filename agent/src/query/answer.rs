@@ -10,10 +10,13 @@ use super::{
         Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TopologyAnswer, TraceAnswer, TracesAnswer,
         query_server::Query,
     },
-    snapshot::Snapshot,
+    snapshot::{Numbers, Snapshot},
     view::{Refusal, findings, status, targets, topology, traces},
 };
-use crate::vitals::{Part, Vital, Vitals};
+use crate::{
+    clock,
+    vitals::{Part, Vital, Vitals},
+};
 
 /// The service; cheap to clone, once for each listener.
 #[derive(Clone)]
@@ -30,6 +33,10 @@ impl Desk {
     ) -> Result<Response<T>, Status> {
         self.vitals.add(Vital::Queries, 1);
         self.vitals.beat(Part::Query);
+        // The last snapshot of a state that died would be served for ever.
+        if self.snapshots.has_changed().is_err() {
+            return Err(Status::unavailable("its state has stopped: restart it"));
+        }
         // The guard is let go at once: whoever publishes waits for it.
         let snapshot = Arc::clone(&self.snapshots.borrow());
         match view(&snapshot, request.get_ref()) {
@@ -42,7 +49,9 @@ impl Desk {
 #[tonic::async_trait]
 impl Query for Desk {
     async fn status(&self, request: Request<Filter>) -> Result<Response<StatusAnswer>, Status> {
-        self.answer(&request, |snapshot, filter| Ok(status::answer(snapshot, filter)))
+        self.answer(&request, |snapshot, filter| {
+            Ok(status::answer(snapshot, &Numbers::read(&self.vitals), clock::now(), filter))
+        })
     }
 
     async fn targets(&self, request: Request<Filter>) -> Result<Response<TargetsAnswer>, Status> {

@@ -1,6 +1,7 @@
 //! The client's side of the API.
 
 use std::{
+    error::Error as _,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
@@ -40,6 +41,8 @@ pub enum QueryError {
     Handshake { socket: PathBuf, source: Box<transport::Error> },
     #[error("the agent did not answer: {}; `taskscope status` tells whether it is alive", .status.message())]
     Asked { status: Box<Status> },
+    #[error("the agent cannot answer any more: {}", .status.message())]
+    Stopped { status: Box<Status> },
     #[error("the agent cannot answer that: {}", .status.message())]
     Refused { status: Box<Status> },
     #[error("the agent is older than this command: use the `taskscope` that it was started with")]
@@ -115,6 +118,10 @@ fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, QueryError> {
             Err(QueryError::Refused { status: Box::new(status) })
         }
         Err(status) if status.code() == tonic::Code::Unimplemented => Err(QueryError::TooOld),
+        // What the transport made has a source; this is the agent's own word.
+        Err(status) if status.code() == tonic::Code::Unavailable && status.source().is_none() => {
+            Err(QueryError::Stopped { status: Box::new(status) })
+        }
         Err(status) => Err(QueryError::Asked { status: Box::new(status) }),
     }
 }

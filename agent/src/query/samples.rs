@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
+use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Signal, Snapshot, TargetView};
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Of the snapshot. The wall clock of the samples begins with the monotonic one.
-const AT: Ktime = Ktime(100_000_000_000);
+pub(crate) const AT: Ktime = Ktime(100_000_000_000);
 
 pub(crate) fn shop() -> Arc<Process> {
     let mut shop = process(41, "shop", Runtime::Go("go1.26.8".to_owned()));
@@ -58,24 +58,26 @@ pub(crate) fn snapshot() -> Snapshot {
         findings: findings(),
         targets: targets(),
         exporters: vec![ExporterView {
-            signal: "traces",
+            signal: Signal::Traces,
             endpoint: "http://127.0.0.1:4317".to_owned(),
-            queued: Some(3),
-            sent: 40,
-            failed: 1,
-            dropped: 2,
         }],
-        numbers: Numbers {
-            uptime: Duration::from_secs(75),
-            map_bytes: 12 << 20,
-            made: 100,
-            delivered: 95,
-            events_lost: vec![("http_ring_full", 5), ("undecodable", 0)],
-            lost: vec![("http_ring_full", 5), ("undecodable", 0), ("export_queue_full", 2)],
-            beats: vec![("kernel", Some(AT.minus(Duration::from_millis(200)))), ("query", None)],
-        },
+        lost: numbers().lost,
         cpu_ratio: Some(0.0123),
         rss_bytes: None,
+    }
+}
+
+pub(crate) fn numbers() -> Numbers {
+    Numbers {
+        uptime: Duration::from_secs(75),
+        map_bytes: 12 << 20,
+        made: 100,
+        delivered: 95,
+        events_lost: vec![("http_ring_full", 5), ("undecodable", 0)],
+        lost: vec![("http_ring_full", 5), ("undecodable", 0), ("export_queue_full", 2)],
+        beats: vec![("kernel", Some(AT.minus(Duration::from_millis(200)))), ("query", None)],
+        traces: Exported { queued: Some(3), sent: 40, failed: 1, dropped: 2 },
+        metrics: Exported::default(),
     }
 }
 

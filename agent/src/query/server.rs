@@ -152,7 +152,11 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        query::{client::Client, client::QueryError, proto::Filter, samples},
+        query::{
+            client::{Client, QueryError},
+            proto::{Filter, StatusAnswer},
+            samples,
+        },
         vitals::Vital,
     };
 
@@ -180,6 +184,46 @@ pub(super) mod tests {
 
         agent.stop().await;
         assert!(!socket.exists());
+    }
+
+    /// The owner hangs: no new snapshot comes, but its heart is seen to stand still.
+    #[tokio::test]
+    async fn status_is_of_the_moment_of_the_question() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let agent = Agent::start(&socket, samples::snapshot()).await;
+        let mut client = Client::connect(&socket).await.unwrap();
+        let beat = |answer: &StatusAnswer, name: &str| {
+            let found = answer.items[0].components.iter().find(|it| it.name == name);
+            found.and_then(|it| it.last_beat)
+        };
+        let before = client.status(Filter::default()).await.unwrap();
+        assert_eq!(beat(&before, "state"), None);
+        agent.vitals.beat(Part::State);
+        agent.vitals.add(Vital::SpansSent, 3);
+        agent.vitals.add(Vital::SpansQueueFull, 4);
+        let after = client.status(Filter::default()).await.unwrap();
+        let time = |answer: &StatusAnswer| answer.head.as_ref().unwrap().time;
+        assert!(time(&before) < beat(&after, "state").unwrap() && beat(&after, "state") < Some(time(&after)));
+        assert_eq!((after.items[0].export[0].sent, after.lost["export_queue_full"]), (3, 4));
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_last_snapshot_of_a_dead_state_is_no_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let mut agent = Agent::start(&socket, samples::snapshot()).await;
+        let mut client = Client::connect(&socket).await.unwrap();
+        agent.snapshots = None;
+        for error in [
+            client.status(Filter::default()).await.map(drop).unwrap_err(),
+            client.findings(Filter::default()).await.map(drop).unwrap_err(),
+        ] {
+            let want = "the agent cannot answer any more: its state has stopped: restart it";
+            assert_eq!(error.to_string(), want);
+        }
+        agent.stop().await;
     }
 
     #[tokio::test]
@@ -233,7 +277,7 @@ pub(super) mod tests {
         vitals: Arc<Vitals>,
         stop: tokio::sync::oneshot::Sender<()>,
         running: tokio::task::JoinHandle<Result<(), ServeError>>,
-        _snapshots: watch::Sender<Arc<Snapshot>>,
+        snapshots: Option<watch::Sender<Arc<Snapshot>>>,
     }
 
     impl Agent {
@@ -244,7 +288,7 @@ pub(super) mod tests {
             let vitals = Arc::new(Vitals::new());
             let stopped = async move { drop(stopped.await) };
             let running = tokio::spawn(server.run(receiver, Arc::clone(&vitals), stopped));
-            Self { vitals, stop, running, _snapshots: sender }
+            Self { vitals, stop, running, snapshots: Some(sender) }
         }
 
         pub(in crate::query) async fn stop(self) {

@@ -30,7 +30,8 @@ pub struct Snapshot {
     pub findings: Vec<Finding>,
     pub targets: Vec<TargetView>,
     pub exporters: Vec<ExporterView>,
-    pub numbers: Numbers,
+    /// What every part lost, by reason.
+    pub lost: Vec<(&'static str, u64)>,
     /// Of one core; `None` before there are two readings.
     pub cpu_ratio: Option<f64>,
     pub rss_bytes: Option<u64>,
@@ -73,11 +74,31 @@ pub struct ProbeView {
     pub cpu_ratio: Option<f64>,
 }
 
+/// Where a signal goes.
 #[derive(Clone, Debug)]
 pub struct ExporterView {
-    /// `traces` or `metrics`.
-    pub signal: &'static str,
+    pub signal: Signal,
     pub endpoint: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// What became of a signal's telemetry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exported {
     /// `None`: this signal has no queue.
     pub queued: Option<u64>,
     pub sent: u64,
@@ -85,7 +106,8 @@ pub struct ExporterView {
     pub dropped: u64,
 }
 
-/// The agent's own numbers, read at one moment.
+/// The agent's own numbers, read at one moment: that of the question, not that of the snapshot. Whoever
+/// makes snapshots may hang, and then its last beat must be seen to grow old.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     pub uptime: Duration,
@@ -98,6 +120,8 @@ pub struct Numbers {
     /// Every loss of every part.
     pub lost: Vec<(&'static str, u64)>,
     pub beats: Vec<(&'static str, Option<Ktime>)>,
+    pub traces: Exported,
+    pub metrics: Exported,
 }
 
 /// The kernel half's ways to lose a record.
@@ -120,6 +144,18 @@ impl Numbers {
             events_lost,
             lost,
             beats: Part::ALL.iter().map(|part| (part.name(), vitals.last_beat(*part))).collect(),
+            traces: Exported {
+                queued: Some(vitals.get(Vital::SpansQueued)),
+                sent: vitals.get(Vital::SpansSent),
+                failed: vitals.get(Vital::SpansRefused),
+                dropped: vitals.get(Vital::SpansQueueFull),
+            },
+            metrics: Exported {
+                queued: None,
+                sent: vitals.get(Vital::MetricsSent),
+                failed: vitals.get(Vital::MetricsFailed),
+                dropped: 0,
+            },
         }
     }
 }

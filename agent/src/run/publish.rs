@@ -1,6 +1,6 @@
 //! Snapshots for those who ask.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{loads::Load, probes::Probes};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::Detectors,
-    query::snapshot::{ExporterView, Numbers, Snapshot},
-    vitals::{Vital, Vitals},
+    query::snapshot::{ExporterView, Signal, Snapshot},
+    vitals::Vitals,
 };
 
 /// What a snapshot is made of.
@@ -35,8 +35,8 @@ pub(super) fn snapshot(from: &Sources<'_>) -> Snapshot {
         spans: from.state.spans(),
         findings: from.detectors.findings(),
         targets: from.probes.views(|tgid| from.state.knows(tgid).map(Arc::clone)),
-        exporters: exporters(from.settings, from.vitals),
-        numbers: Numbers::read(from.vitals),
+        exporters: exporters(from.settings),
+        lost: from.vitals.lost().collect(),
         cpu_ratio: from.cpu_ratio,
         rss_bytes: Load::rss_bytes(),
     }
@@ -55,33 +55,14 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         findings: Vec::new(),
         targets: Vec::new(),
         exporters: Vec::new(),
-        numbers: Numbers { uptime: Duration::ZERO, ..Numbers::default() },
+        lost: Vec::new(),
         cpu_ratio: None,
         rss_bytes: None,
     }
 }
 
-fn exporters(settings: &Settings, vitals: &Vitals) -> Vec<ExporterView> {
-    let Some(otlp) = &settings.otlp else {
-        return Vec::new();
-    };
-    let get = |vital| vitals.get(vital);
-    vec![
-        ExporterView {
-            signal: "traces",
-            endpoint: otlp.endpoint.clone(),
-            queued: Some(get(Vital::SpansQueued)),
-            sent: get(Vital::SpansSent),
-            failed: get(Vital::SpansRefused),
-            dropped: get(Vital::SpansQueueFull),
-        },
-        ExporterView {
-            signal: "metrics",
-            endpoint: otlp.endpoint.clone(),
-            queued: None,
-            sent: get(Vital::MetricsSent),
-            failed: get(Vital::MetricsFailed),
-            dropped: 0,
-        },
-    ]
+fn exporters(settings: &Settings) -> Vec<ExporterView> {
+    let to = |signal, endpoint: &String| ExporterView { signal, endpoint: endpoint.clone() };
+    let otlp = settings.otlp.iter();
+    otlp.flat_map(|it| [to(Signal::Traces, &it.endpoint), to(Signal::Metrics, &it.endpoint)]).collect()
 }

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_agent_itself() {
-        let answer = answer(&samples::snapshot(), &Filter::default());
+        let answer = answer(&samples::snapshot(), &samples::numbers(), samples::AT, &Filter::default());
         check(&answer, Format::Table, "status.txt");
         check(&answer, Format::Json, "status.json");
     }

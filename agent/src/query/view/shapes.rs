@@ -32,7 +32,7 @@ pub(crate) fn head(command: &str, snapshot: &Snapshot, filter: &Filter) -> Head 
 }
 
 pub(crate) fn lost(snapshot: &Snapshot) -> BTreeMap<String, u64> {
-    reasons(&snapshot.numbers.lost)
+    reasons(&snapshot.lost)
 }
 
 pub(crate) fn reasons(lost: &[(&'static str, u64)]) -> BTreeMap<String, u64> {

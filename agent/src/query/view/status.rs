@@ -1,13 +1,16 @@
 //! `taskscope status`: the agent itself.
 
 use super::shapes;
-use crate::query::{
-    proto::{AgentStatus, Component, Events, Exporter, Filter, StatusAnswer},
-    snapshot::{ExporterView, Snapshot},
+use crate::{
+    clock::Ktime,
+    query::{
+        proto::{AgentStatus, Component, Events, Exporter, Filter, Head, StatusAnswer},
+        snapshot::{Exported, ExporterView, Numbers, Signal, Snapshot},
+    },
 };
 
-pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> StatusAnswer {
-    let numbers = &snapshot.numbers;
+/// `numbers` were read `now`; the snapshot may be older.
+pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime, filter: &Filter) -> StatusAnswer {
     let components = numbers.beats.iter().map(|(name, beat)| Component {
         name: (*name).to_owned(),
         last_beat: beat.map(|beat| snapshot.wall(beat).0),
@@ -22,24 +25,20 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> StatusAnswer {
             delivered: numbers.delivered,
             lost: shapes::reasons(&numbers.events_lost),
         }),
-        export: snapshot.exporters.iter().map(exporter).collect(),
+        export: snapshot.exporters.iter().map(|it| exporter(it, numbers)).collect(),
         components: components.collect(),
     };
     StatusAnswer {
-        head: Some(shapes::head("status", snapshot, filter)),
+        head: Some(Head { time: snapshot.wall(now).0, ..shapes::head("status", snapshot, filter) }),
         items: vec![status],
-        lost: shapes::lost(snapshot),
+        lost: shapes::reasons(&numbers.lost),
     }
 }
 
-fn exporter(exporter: &ExporterView) -> Exporter {
-    let ExporterView { signal, endpoint, queued, sent, failed, dropped } = exporter;
-    Exporter {
-        signal: (*signal).to_owned(),
-        endpoint: endpoint.clone(),
-        queued: *queued,
-        sent: *sent,
-        failed: *failed,
-        dropped: *dropped,
-    }
+fn exporter(ExporterView { signal, endpoint }: &ExporterView, numbers: &Numbers) -> Exporter {
+    let Exported { queued, sent, failed, dropped } = match signal {
+        Signal::Traces => numbers.traces,
+        Signal::Metrics => numbers.metrics,
+    };
+    Exporter { signal: signal.name().to_owned(), endpoint: endpoint.clone(), queued, sent, failed, dropped }
 }
