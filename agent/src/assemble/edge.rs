@@ -47,7 +47,7 @@ impl Confidence {
     }
 }
 
-/// Connections by what became of them. All but `active` only grow.
+/// Connections by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
     /// Handshakes that were completed, under observation.
@@ -92,6 +92,15 @@ pub struct Network {
     pub retransmits: u64,
 }
 
+/// What an edge counts. Grows, until a connection turns out to belong elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub connections: Connections,
+    pub bytes: BothWays,
+    pub packets: BothWays,
+    pub retransmits: u64,
+}
+
 /// Stable for as long as the edge lives: a hash of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EdgeId(pub u64);
@@ -114,5 +123,64 @@ pub struct Edge {
     pub requests: Option<Requests>,
     pub network: Network,
     pub first_seen: Ktime,
+    /// Since when [`Edge::counts`] only grew: `first_seen`, or when something was last taken back.
+    pub counts_since: Ktime,
+    /// What the numbers were then, if they were not zero.
+    pub before: Option<Box<Counts>>,
     pub last_seen: Ktime,
+}
+
+impl Edge {
+    /// Everything since the edge was seen first; may fall.
+    fn totals(&self) -> Counts {
+        Counts {
+            connections: self.connections,
+            bytes: self.bytes,
+            packets: self.packets,
+            retransmits: self.network.retransmits,
+        }
+    }
+
+    /// What came since [`Edge::counts_since`], for those who want sums that never fall.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let totals = self.totals();
+        self.before.as_deref().map_or(totals, |before| totals.since(before))
+    }
+
+    /// Numbers were taken back.
+    pub(super) fn count_anew(&mut self, now: Ktime) {
+        self.counts_since = now;
+        self.before = Some(Box::new(self.totals()));
+    }
+}
+
+impl Counts {
+    fn since(&self, before: &Self) -> Self {
+        let (of, less) = (&self.connections, &before.connections);
+        Self {
+            connections: Connections {
+                opened: of.opened.saturating_sub(less.opened),
+                failed: of.failed.saturating_sub(less.failed),
+                refused: of.refused.saturating_sub(less.refused),
+                timed_out: of.timed_out.saturating_sub(less.timed_out),
+                abandoned: of.abandoned.saturating_sub(less.abandoned),
+                unreachable: of.unreachable.saturating_sub(less.unreachable),
+                reset: of.reset.saturating_sub(less.reset),
+                active: of.active,
+            },
+            bytes: self.bytes.since(before.bytes),
+            packets: self.packets.since(before.packets),
+            retransmits: self.retransmits.saturating_sub(before.retransmits),
+        }
+    }
+}
+
+impl BothWays {
+    fn since(self, before: Self) -> Self {
+        Self {
+            to_server: self.to_server.saturating_sub(before.to_server),
+            to_client: self.to_client.saturating_sub(before.to_client),
+        }
+    }
 }

@@ -247,7 +247,7 @@ fn leave_if_elsewhere(live: &mut Live, places: &Places, around: &mut Surrounding
     if around.topology.is_edge_of(old, &route) {
         return;
     }
-    around.topology.take_back(old, &live.connection.counted);
+    around.topology.take_back(old, &live.connection.counted, around.now);
     live.connection.counted = Counted::default();
     (live.edge, live.carries_requests) = (None, false);
 }

@@ -140,11 +140,12 @@ impl Topology {
     }
 
     /// A connection never belonged there. An edge that has nothing left goes.
-    pub(super) fn take_back(&mut self, key: EdgeKey, counted: &Counted) {
+    pub(super) fn take_back(&mut self, key: EdgeKey, counted: &Counted, now: Ktime) {
         let Some(edge) = self.get_mut(key) else {
             return;
         };
         edge.subtract(counted);
+        edge.count_anew(now);
         if edge.has_nothing() {
             self.edges.remove(&key);
         }
@@ -201,6 +202,8 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         requests: None,
         network: Network::default(),
         first_seen: now,
+        counts_since: now,
+        before: None,
         last_seen: now,
     }
 }
@@ -245,7 +248,10 @@ impl Edge {
 mod tests {
     use super::*;
     use crate::{
-        assemble::directory::{Directory, tests::process},
+        assemble::{
+            directory::{Directory, tests::process},
+            edge::Counts,
+        },
         targets::process::Tgid,
     };
 
@@ -311,6 +317,29 @@ mod tests {
         busy.connections.active = 1;
         topology.sweep(Ktime(0).plus(MAX_IDLE).plus(Duration::from_secs(1)));
         assert_eq!(topology.edges.len(), 1);
+    }
+
+    #[test]
+    fn what_was_taken_back_makes_sums_begin_anew() {
+        let (mut topology, vitals) = (Topology::default(), Vitals::new());
+        let (key, edge) = topology.edge(&route(1), Ktime(5), &vitals);
+        edge.connections.failed = 2;
+        let counted = |bytes| Counted {
+            bytes: BothWays { to_server: bytes, to_client: 0 },
+            opened: 1,
+            ..Counted::default()
+        };
+        edge.add(&Counted::default(), &counted(70));
+        edge.add(&Counted::default(), &counted(30));
+        assert_eq!((edge.counts_since, edge.counts().bytes.to_server), (Ktime(5), 100));
+
+        topology.take_back(key, &counted(30), Ktime(9));
+        let edge = topology.get_mut(key).unwrap();
+        assert_eq!((edge.bytes.to_server, edge.connections.opened, edge.connections.failed), (70, 1, 2));
+        assert_eq!((edge.counts_since, edge.counts()), (Ktime(9), Counts::default()));
+        edge.add(&Counted::default(), &counted(7));
+        let counts = edge.counts();
+        assert_eq!((counts.bytes.to_server, counts.connections.opened, counts.connections.failed), (7, 1, 0));
     }
 
     #[test]

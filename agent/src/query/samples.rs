@@ -104,6 +104,8 @@ fn called() -> Edge {
         requests: Some(Requests { count: 10, errors: 1, latency }),
         network: Network { rtt: Some(Duration::from_micros(52)), retransmits: 0 },
         first_seen: Ktime(90_000_000_000),
+        counts_since: Ktime(90_000_000_000),
+        before: None,
         last_seen: Ktime(99_000_000_000),
     }
 }
@@ -122,6 +124,8 @@ fn refused() -> Edge {
         requests: None,
         network: Network::default(),
         first_seen: Ktime(95_000_000_000),
+        counts_since: Ktime(95_000_000_000),
+        before: None,
         last_seen: Ktime(95_500_000_000),
     }
 }

@@ -8,16 +8,13 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     attribute::{int, scope, text, yes},
-    point::{Name, histogram},
+    point::{Moment, Name, Times, histogram},
     resource,
 };
-use crate::{
-    clock::{Clock, Ktime},
-    export::{
-        http_durations::{Key, Series},
-        node::Node,
-        semconv,
-    },
+use crate::export::{
+    http_durations::{Key, Series},
+    node::Node,
+    semconv,
 };
 
 const SERVER: Name = Name {
@@ -35,8 +32,7 @@ const CLIENT: Name = Name {
 pub(in crate::export) fn request(
     rows: &[(&Key, &Series)],
     node: &Node,
-    clock: &Clock,
-    now: Ktime,
+    moment: &Moment,
 ) -> ExportMetricsServiceRequest {
     let resource_metrics = rows
         .chunk_by(|(a, _), (b, _)| a.process == b.process)
@@ -47,7 +43,7 @@ pub(in crate::export) fn request(
             }),
             scope_metrics: vec![ScopeMetrics {
                 scope: Some(scope(node)),
-                metrics: metrics(rows, clock, now),
+                metrics: metrics(rows, moment),
                 schema_url: semconv::SCHEMA_URL.to_owned(),
             }],
             schema_url: semconv::SCHEMA_URL.to_owned(),
@@ -56,22 +52,23 @@ pub(in crate::export) fn request(
     ExportMetricsServiceRequest { resource_metrics }
 }
 
-fn metrics(rows: &[(&Key, &Series)], clock: &Clock, now: Ktime) -> Vec<Metric> {
+fn metrics(rows: &[(&Key, &Series)], moment: &Moment) -> Vec<Metric> {
     let (server, client): (Vec<_>, Vec<_>) = rows.iter().partition(|(key, _)| key.is_server);
     [(SERVER, server), (CLIENT, client)]
         .into_iter()
         .filter(|(_, rows)| !rows.is_empty())
         .map(|(name, rows)| {
-            histogram(name, rows.into_iter().map(|(key, it)| point(key, it, clock, now)).collect())
+            histogram(name, rows.into_iter().map(|(key, it)| point(key, it, moment)).collect())
         })
         .collect()
 }
 
-fn point(key: &Key, series: &Series, clock: &Clock, now: Ktime) -> HistogramDataPoint {
+fn point(key: &Key, series: &Series, moment: &Moment) -> HistogramDataPoint {
+    let Times { start, now } = moment.times(series.first);
     HistogramDataPoint {
         attributes: attributes(key),
-        start_time_unix_nano: clock.wall(series.first).0,
-        time_unix_nano: clock.wall(now.max(series.first)).0,
+        start_time_unix_nano: start.0,
+        time_unix_nano: now.0,
         count: series.buckets.iter().sum(),
         sum: Some(series.sum.as_secs_f64()),
         bucket_counts: series.buckets.to_vec(),
@@ -104,6 +101,7 @@ mod tests {
     use super::*;
     use crate::{
         assemble::span::{Outcome, Side},
+        clock::{Clock, Ktime},
         export::{http_durations::HttpDurations, testing},
     };
 
@@ -130,8 +128,9 @@ http.response.status_code=503 error.type=503 n=1 sum=0.001
     }
 
     fn lines(durations: &HttpDurations) -> String {
-        let (clock, now) = (Clock::new(), Ktime(5_000_000_000));
-        let request = request(&durations.rows(), &testing::node(), &clock, now);
+        let clock = Clock::new();
+        let now = clock.wall(Ktime(5_000_000_000));
+        let request = request(&durations.rows(), &testing::node(), &Moment::new(clock, now));
         let mut lines = String::new();
         for resource in &request.resource_metrics {
             let service = testing::attributes(&resource.resource.as_ref().unwrap().attributes);
@@ -143,7 +142,7 @@ http.response.status_code=503 error.type=503 n=1 sum=0.001
                     .iter()
                     .map(|it| {
                         assert_eq!(it.start_time_unix_nano, clock.wall(Ktime(1_001_000_000)).0);
-                        assert_eq!(it.time_unix_nano, clock.wall(now).0);
+                        assert_eq!(it.time_unix_nano, now.0);
                         assert_eq!(it.bucket_counts.len(), it.explicit_bounds.len() + 1);
                         let attributes = testing::attributes(&it.attributes);
                         let sum = it.sum.unwrap();

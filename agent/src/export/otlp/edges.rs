@@ -1,4 +1,4 @@
-//! Edges as metrics of the agent: cumulative since the edge was seen first.
+//! Edges as metrics of the agent: cumulative since [`Edge::counts_since`].
 //!
 //! An edge that is forgotten and comes back has a later start, as the data model asks of a counter that
 //! began anew. A failure class is sent from its first failure on.
@@ -13,12 +13,11 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     attribute::{self, scope, text},
-    point::{Name, Times, counter, double, gauge, int, up_down_counter},
+    point::{Moment, Name, counter, double, gauge, int, up_down_counter},
     resource,
 };
 use crate::{
-    assemble::edge::{BothWays, Edge, Peer},
-    clock::{Clock, Ktime},
+    assemble::edge::{BothWays, Counts, Edge, Peer},
     export::{node::Node, semconv},
 };
 
@@ -55,12 +54,11 @@ const RTT: Name = Name {
 pub(in crate::export) fn request(
     edges: &[Arc<Edge>],
     node: &Node,
-    clock: &Clock,
-    now: Ktime,
+    moment: &Moment,
 ) -> ExportMetricsServiceRequest {
     let mut points = Points::default();
     for edge in edges {
-        points.add(edge, clock, now);
+        points.add(edge, moment);
     }
     let resource_metrics = vec![ResourceMetrics {
         resource: Some(resource::agent(node)),
@@ -87,35 +85,36 @@ struct Points {
 }
 
 impl Points {
-    fn add(&mut self, edge: &Edge, clock: &Clock, now: Ktime) {
-        let times = Times { start: clock.wall(edge.first_seen), now: clock.wall(now.max(edge.first_seen)) };
+    fn add(&mut self, edge: &Edge, moment: &Moment) {
+        let times = moment.times(edge.counts_since);
+        let Counts { connections: of, bytes, packets, retransmits } = edge.counts();
         let common = attributes(edge);
         let with = |key, value: &str| [common.clone(), vec![text(key, value)]].concat();
 
         for (points, BothWays { to_server, to_client }) in
-            [(&mut self.bytes, edge.bytes), (&mut self.packets, edge.packets)]
+            [(&mut self.bytes, bytes), (&mut self.packets, packets)]
         {
             points.push(int(with(semconv::EDGE_DIRECTION, "to_server"), times, to_server));
             points.push(int(with(semconv::EDGE_DIRECTION, "to_client"), times, to_client));
         }
-        let of = edge.connections;
         for (outcome, n) in [("opened", of.opened), ("failed", of.failed), ("reset", of.reset)] {
             self.connections.push(int(with(semconv::EDGE_OUTCOME, outcome), times, n));
         }
+        let ever = edge.connections;
         let classes = [
-            ("refused", of.refused),
-            ("timed_out", of.timed_out),
-            ("abandoned", of.abandoned),
-            ("unreachable", of.unreachable),
+            ("refused", ever.refused, of.refused),
+            ("timed_out", ever.timed_out, of.timed_out),
+            ("abandoned", ever.abandoned, of.abandoned),
+            ("unreachable", ever.unreachable, of.unreachable),
         ];
-        for (class, n) in classes.into_iter().filter(|(_, n)| *n != 0) {
+        for (class, _, n) in classes.into_iter().filter(|(_, ever, _)| *ever != 0) {
             self.failures.push(int(with(semconv::ERROR_TYPE, class), times, n));
         }
         if let Some(rtt) = edge.network.rtt {
             self.rtt.push(double(common.clone(), times, rtt.as_secs_f64()));
         }
-        self.active.push(int(common.clone(), times, of.active));
-        self.retransmits.push(int(common, times, edge.network.retransmits));
+        self.active.push(int(common.clone(), times, ever.active));
+        self.retransmits.push(int(common, times, retransmits));
     }
 
     fn into_metrics(self) -> Vec<Metric> {
@@ -163,7 +162,11 @@ mod tests {
     use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 
     use super::*;
-    use crate::export::testing;
+    use crate::{
+        assemble::edge::Connections,
+        clock::{Clock, Ktime},
+        export::testing,
+    };
 
     #[test]
     fn an_edge_in_numbers() {
@@ -192,6 +195,30 @@ taskscope.edge.rtt s gauge 0.00025
         assert!(!got.contains("rtt") && !got.contains("failures"), "{got}");
     }
 
+    /// A connection moved to another edge with all that it had counted here.
+    #[test]
+    fn sums_that_would_fall_begin_anew() {
+        let mut edge = testing::edge();
+        edge.counts_since = Ktime(3_000_000_000);
+        let before = Counts {
+            connections: Connections { opened: 3, failed: 2, refused: 2, ..Connections::default() },
+            bytes: BothWays { to_server: 90, to_client: 2000 },
+            packets: edge.packets,
+            retransmits: 1,
+        };
+        edge.before = Some(Box::new(before));
+        let got = lines(&edge);
+        for want in [
+            "direction=to_server 10\n",
+            "direction=to_client 0\n",
+            "outcome=opened 0\n",
+            "error.type=refused 0\n",
+            "active_connections {connection} up-down 1\n",
+        ] {
+            assert!(got.contains(want), "no {want} in {got}");
+        }
+    }
+
     #[test]
     fn an_outside_name_beats_its_address() {
         let mut edge = testing::edge();
@@ -202,8 +229,10 @@ taskscope.edge.rtt s gauge 0.00025
 
     /// What all points share is checked here; the lines say the rest.
     fn lines(edge: &Edge) -> String {
-        let (clock, now) = (Clock::new(), Ktime(5_000_000_000));
-        let request = request(&[Arc::new(edge.clone())], &testing::node(), &clock, now);
+        let clock = Clock::new();
+        let now = clock.wall(Ktime(5_000_000_000));
+        let moment = Moment::new(clock, now);
+        let request = request(&[Arc::new(edge.clone())], &testing::node(), &moment);
         let common = "taskscope.edge.id=000000000000beef network.transport=tcp server.port=5432 \
                       taskscope.edge.role_confidence=exact taskscope.client.service.name=web \
                       server.address=10.0.0.9";
@@ -221,8 +250,8 @@ taskscope.edge.rtt s gauge 0.00025
                 other => panic!("{other:?}"),
             };
             for point in points {
-                assert_eq!(point.start_time_unix_nano, clock.wall(edge.first_seen).0);
-                assert_eq!(point.time_unix_nano, clock.wall(now).0);
+                assert_eq!(point.start_time_unix_nano, clock.wall(edge.counts_since).0);
+                assert_eq!(point.time_unix_nano, now.0);
                 let attributes = testing::attributes(&point.attributes);
                 let own = attributes.strip_prefix(common).unwrap();
                 let value = match point.value.unwrap() {

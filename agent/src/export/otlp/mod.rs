@@ -4,7 +4,7 @@ mod attribute;
 pub(super) mod durations;
 pub(super) mod edges;
 pub(super) mod fit;
-mod point;
+pub(super) mod point;
 pub(super) mod resource;
 pub(super) mod spans;
 mod wire;

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-use crate::clock::Wall;
+use crate::clock::{Clock, Ktime, Wall};
 
 /// What a metric is called and measured in (UCUM).
 #[derive(Clone, Copy)]
@@ -16,6 +16,29 @@ pub(super) struct Name {
     pub(super) name: &'static str,
     pub(super) unit: &'static str,
     pub(super) description: &'static str,
+}
+
+/// When a request is made.
+///
+/// A collector takes another start for a counter that began anew. So starts are told by a clock that is
+/// never set again; only `now` follows the wall clock.
+#[derive(Clone, Copy)]
+pub(in crate::export) struct Moment {
+    starts: Clock,
+    now: Wall,
+}
+
+impl Moment {
+    /// `starts` must be the same one for as long as the agent runs.
+    pub(in crate::export) fn new(starts: Clock, now: Wall) -> Self {
+        Self { starts, now }
+    }
+
+    /// An end before its begin would be refused: the wall clock may have been set back.
+    pub(super) fn times(&self, start: Ktime) -> Times {
+        let start = self.starts.wall(start);
+        Times { start, now: self.now.max(start) }
+    }
 }
 
 /// `start` is the time from which a sum counts.
@@ -73,5 +96,19 @@ fn metric(Name { name, unit, description }: Name, data: Data) -> Metric {
         description: description.to_owned(),
         data: Some(data),
         ..Metric::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_stay_where_they_are_when_the_wall_clock_is_set() {
+        let starts = Clock::at_offset(1000);
+        for (offset_ns, want_now) in [(1000, 1009), (1003, 1012), (2000, 2009), (0, 1005)] {
+            let times = Moment::new(starts, Clock::at_offset(offset_ns).wall(Ktime(9))).times(Ktime(5));
+            assert_eq!((times.start, times.now), (Wall(1005), Wall(want_now)), "{offset_ns}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         deliver::Courier,
         http_durations::HttpDurations,
         node::Node,
-        otlp::{durations, edges, fit::fit_all},
+        otlp::{durations, edges, fit::fit_all, point::Moment},
         sender::{Sender, Signal},
         throttle::Throttle,
     },
@@ -52,7 +52,7 @@ pub async fn run_metrics(export: MetricExport) {
         warnings: Arc::new(Throttle::default()),
         shutdown: shutdown.clone(),
     };
-    let mut worker = Worker { courier, node, edges, durations, in_flight: None };
+    let mut worker = Worker { courier, node, edges, durations, starts: Clock::new(), in_flight: None };
     let mut send = interval(every);
     let mut beat = interval(BEAT);
     for it in [&mut send, &mut beat] {
@@ -74,6 +74,8 @@ struct Worker {
     node: Arc<Node>,
     edges: watch::Receiver<Edges>,
     durations: watch::Receiver<Arc<HttpDurations>>,
+    /// Never set again, unlike others: see [`Moment`].
+    starts: Clock,
     in_flight: Option<Boxed<()>>,
 }
 
@@ -87,13 +89,12 @@ impl Worker {
     }
 
     fn bodies(&self) -> Vec<Bytes> {
-        let (node, clock, now) = (&self.node, Clock::new(), clock::now());
+        let node = &self.node;
+        let moment = Moment::new(self.starts, Clock::new().wall(clock::now()));
         let edges = Arc::clone(&self.edges.borrow());
         let durations = Arc::clone(&self.durations.borrow());
-        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &clock, now).encode_to_vec());
-        bodies.extend(fit_all(&durations.rows(), |it| {
-            durations::request(it, node, &clock, now).encode_to_vec()
-        }));
+        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &moment).encode_to_vec());
+        bodies.extend(fit_all(&durations.rows(), |it| durations::request(it, node, &moment).encode_to_vec()));
         bodies
     }
 

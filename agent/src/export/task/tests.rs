@@ -1,7 +1,10 @@
 //! Both tasks against a collector on loopback. Waits have an end, and none is for a fixed time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::metric::Data,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -285,6 +288,45 @@ async fn metrics_that_nobody_takes_are_counted() {
     assert!(format!("{request:?}").contains("taskscope.edge.bytes"));
     stop.send_replace(true);
     task.await.unwrap();
+}
+
+/// Another start would be a reset.
+#[tokio::test]
+async fn starts_are_the_same_in_every_request() {
+    let mut collector = Collector::start(Grpc, &[]).await;
+    let (stop, shutdown) = watch::channel(false);
+    let (_edges, edges) = watch::channel(Arc::new(vec![Arc::new(testing::edge())]));
+    let mut made = HttpDurations::default();
+    made.record(&testing::span(1));
+    let (_durations, durations) = watch::channel(Arc::new(made));
+    let task = tokio::spawn(run_metrics(MetricExport {
+        sender: Sender::new(&settings(collector.address, Grpc)).unwrap(),
+        node: Arc::new(testing::node()),
+        interval: Duration::from_millis(20),
+        edges,
+        durations,
+        vitals: Arc::default(),
+        shutdown,
+        pace: quick(),
+    }));
+    let mut starts = BTreeSet::new();
+    for _ in 0..10 {
+        let Received::Metrics(request, _) = collector.next().await else { unreachable!() };
+        starts.extend(starts_of(&request));
+    }
+    assert_eq!(starts.len(), 2, "one of edges and one of durations");
+    stop.send_replace(true);
+    task.await.unwrap();
+}
+
+fn starts_of(request: &ExportMetricsServiceRequest) -> BTreeSet<u64> {
+    let scopes = request.resource_metrics.iter().flat_map(|it| &it.scope_metrics);
+    let starts = scopes.flat_map(|it| &it.metrics).flat_map(|it| match it.data.as_ref().unwrap() {
+        Data::Sum(it) => it.data_points.iter().map(|it| it.start_time_unix_nano).collect(),
+        Data::Histogram(it) => it.data_points.iter().map(|it| it.start_time_unix_nano).collect(),
+        _ => Vec::new(),
+    });
+    starts.collect()
 }
 
 /// The clock of tokio stands still until everything waits, then jumps: hours of silence in a moment.

@@ -101,6 +101,8 @@ pub(super) fn edge() -> Edge {
         requests: None,
         network: Network { rtt: Some(Duration::from_micros(250)), retransmits: 1 },
         first_seen: Ktime(1_000_000_000),
+        counts_since: Ktime(1_000_000_000),
+        before: None,
         last_seen: Ktime(2_000_000_000),
     }
 }
