@@ -98,7 +98,8 @@ fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     log_to_stderr(&settings);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
-    runtime.block_on(run::run(settings)).map_err(failed)?;
+    let ended = runtime.block_on(run::run(settings));
+    ended.map_err(|error| if error.is_bad_setting() { misused(error) } else { failed(error) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use super::table::{Default as DefaultOf, Key, Setting, Shape, TABLE};
+use super::{
+    settings::Signal,
+    table::{Default as DefaultOf, Key, Setting, Shape, TABLE},
+};
 
 const HELP_MARKDOWN: &str = "help_markdown";
 
@@ -92,7 +95,9 @@ fn long_help(setting: &Setting) -> String {
     let default = match setting.default {
         DefaultOf::Value(text) | DefaultOf::Unset(text) => text,
     };
-    let variables = std::iter::once(setting.variable()).chain(setting.otel_variables());
+    let [traces, metrics] = Signal::ALL.map(Some);
+    let otel = [traces, metrics, None].into_iter().filter_map(|it| setting.otel_variable(it));
+    let variables = std::iter::once(setting.variable()).chain(otel);
     let variables = variables.collect::<Vec<_>>().join(", ");
     let file = if setting.in_file() { format!("\nIn the file: {name}") } else { String::new() };
     format!("{about}\n\nCosts: {cost}\nDefault: {default}\nEnvironment: {variables}{file}")

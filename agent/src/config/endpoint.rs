@@ -1,25 +1,48 @@
-//! The URL of a collector, checked and cut to what comes before the path of a signal.
+//! The URL of a collector.
 
-use super::value::Problem;
+use super::{settings::Signal, value::Problem};
 
 /// The port that OTLP over HTTP is registered for.
 const HTTP_PORT: u16 = 4318;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    pub(crate) url: String,
+    /// `http://HOST[:PORT]` or with https.
+    pub(crate) base: String,
+    /// As written: empty, or with a slash in front.
+    path: String,
     port: Option<u16>,
 }
 
 impl Endpoint {
-    /// A gRPC request to this port fails always, so the port says which protocol is meant.
-    pub(crate) fn is_http_port(&self) -> bool {
-        self.port == Some(HTTP_PORT)
+    /// gRPC has no path, and a gRPC request to this port fails always: both say which protocol is meant.
+    pub(crate) fn means_http(&self) -> bool {
+        self.has_path() || self.port == Some(HTTP_PORT)
+    }
+
+    pub(crate) fn has_path(&self) -> bool {
+        !self.path.trim_end_matches('/').is_empty()
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
+    /// What was set for one signal is taken as it is.
+    pub(crate) fn url(&self) -> String {
+        format!("{}{}", self.base, self.path)
+    }
+
+    /// Who set it for all signals means the place under which each has its own path; the path of one
+    /// at the end is no mistake.
+    pub(crate) fn url_of(&self, signal: Signal) -> String {
+        let path = self.path.trim_end_matches('/');
+        let path = path.strip_suffix("/v1/traces").or(path.strip_suffix("/v1/metrics")).unwrap_or(path);
+        format!("{}{path}/v1/{}", self.base, signal.name())
     }
 }
 
-/// `http://HOST[:PORT][/PATH]` or with https. `/v1/traces` and `/v1/metrics` are cut off at the end:
-/// the exporter adds the path of each signal.
+/// `http://HOST[:PORT][/PATH]` or with https.
 pub(crate) fn parse(text: &str) -> Result<Endpoint, Problem> {
     let text = text.trim();
     let scheme_end = text.find("://").ok_or(Problem::NoScheme)?;
@@ -34,9 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, Problem> {
     }
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let port = port(authority)?;
-    let path = path.trim_end_matches('/');
-    let path = path.strip_suffix("/v1/traces").or(path.strip_suffix("/v1/metrics")).unwrap_or(path);
-    Ok(Endpoint { url: format!("{scheme}://{authority}{path}"), port })
+    Ok(Endpoint { base: format!("{scheme}://{authority}"), path: path.to_owned(), port })
 }
 
 /// The port of `HOST[:PORT]`, where the host may be `[IPv6]`.
@@ -65,18 +86,27 @@ mod tests {
 
     fn check(text: &str, want: &str) {
         let got = match parse(text) {
-            Ok(it) => format!("{} {:?}", it.url, it.port),
+            Ok(it) => {
+                let protocol = if it.means_http() { "http" } else { "any" };
+                format!(
+                    "{} {} {} {protocol}",
+                    it.url(),
+                    it.url_of(Signal::Traces),
+                    it.url_of(Signal::Metrics)
+                )
+            }
             Err(problem) => format!("{problem:?}"),
         };
         assert_eq!(got, want, "{text}");
     }
 
     #[test]
-    fn the_path_of_a_signal_is_cut_off() {
-        check("http://localhost:4317", "http://localhost:4317 Some(4317)");
-        check("HTTPS://otlp.example/otlp/", "https://otlp.example/otlp None");
-        check("http://localhost:4318/v1/traces", "http://localhost:4318 Some(4318)");
-        check("http://[::1]:4317/", "http://[::1]:4317 Some(4317)");
+    fn each_signal_has_its_path_below_the_endpoint() {
+        check("http://a:4317", "http://a:4317 http://a:4317/v1/traces http://a:4317/v1/metrics any");
+        check("HTTPS://a/b/", "https://a/b/ https://a/b/v1/traces https://a/b/v1/metrics http");
+        check("http://a:4318", "http://a:4318 http://a:4318/v1/traces http://a:4318/v1/metrics http");
+        check("http://a/v1/traces", "http://a/v1/traces http://a/v1/traces http://a/v1/metrics http");
+        check("http://[::1]:1/", "http://[::1]:1/ http://[::1]:1/v1/traces http://[::1]:1/v1/metrics any");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use super::{table::Key, value::Problem};
+use super::{pem::PemError, table::Key, value::Problem};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub enum ConfigError {
     CertificateWithoutKey,
     #[error("a client key is set, but no certificate: set {} too", Key::OtlpClientCertificate.setting().flag())]
     KeyWithoutCertificate,
+    #[error("certificates are set, but {endpoint} is no https://: use https://, or leave them away")]
+    CertificatesWithoutTls { endpoint: String },
+    #[error(transparent)]
+    Pem(#[from] PemError),
     #[error("{} must be set", .0.setting().flag())]
     Missing(Key),
 }

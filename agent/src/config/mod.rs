@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod markdown;
 mod otel;
+mod pem;
 mod resolve;
 pub mod settings;
 mod sources;
@@ -19,6 +20,7 @@ pub use self::{
     error::{ConfigError, Origin},
     file::File,
     markdown::settings_table,
+    pem::{Pem, PemError},
     resolve::{load, resolve},
     sources::{Env, Sources, environment},
     table::{Default, Key, Setting, Shape, TABLE},

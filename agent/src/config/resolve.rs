@@ -1,14 +1,18 @@
 //! From what was said to what holds.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use super::{
     args::AgentArgs,
-    endpoint,
-    error::ConfigError,
+    endpoint::{self, Endpoint},
+    error::{ConfigError, Origin},
     file::File,
     otel,
-    settings::{ClientCertificate, Compression, Otlp, OtlpProtocol, Selection, Settings, Tls, XdpMode},
+    pem::Pem,
+    settings::{
+        ClientCertificate, Compression, Exports, Otlp, OtlpProtocol, Selection, Settings, Signal, Tls,
+        XdpMode,
+    },
     sources::{Env, Sources},
     table::Key,
     value::{self, Problem},
@@ -20,12 +24,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Reads the file if one is named, the host's name, and makes settings of it all.
 pub fn load(args: &AgentArgs, env: Env<'_>) -> Result<Settings, ConfigError> {
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut sources = Sources { args, env, file: None, hostname: hostname.trim() };
+    let mut sources = Sources { args, env, file: None, hostname: hostname.trim(), signal: None };
     let file = sources.one(Key::Config, value::path)?.map(|path| File::read(&path)).transpose()?;
     sources.file = file.as_ref();
     let settings = resolve(&sources)?;
-    for path in settings.otlp.iter().flat_map(|it| it.tls.files()) {
-        fs::File::open(path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+    for (_, otlp) in settings.otlp.each() {
+        // Read again by those who need it: here only the answer counts, before anything is begun.
+        drop(Pem::read(&otlp.tls)?);
     }
     Ok(settings)
 }
@@ -35,7 +40,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
     Ok(Settings {
         socket: sources.must(Key::Socket, value::path)?,
         listen: sources.one(Key::Listen, value::address)?,
-        otlp: otlp(sources)?,
+        otlp: Exports { traces: otlp(sources, Signal::Traces)?, metrics: otlp(sources, Signal::Metrics)? },
         export_queue: sources.must(Key::ExportQueue, |it| value::number_within(it, 1, MAX_EXPORT_QUEUE))?,
         metrics_interval: sources
             .must(Key::MetricsInterval, |it| value::duration_within(it, Duration::from_secs(1), HOUR))?,
@@ -51,8 +56,9 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
     })
 }
 
-fn otlp(sources: &Sources<'_>) -> Result<Option<Otlp>, ConfigError> {
-    let endpoint = sources.one(Key::OtlpEndpoint, endpoint::parse)?;
+fn otlp(sources: &Sources<'_>, signal: Signal) -> Result<Option<Otlp>, ConfigError> {
+    let sources = &Sources { signal: Some(signal), ..*sources };
+    let endpoint = sources.one_from(Key::OtlpEndpoint, endpoint::parse)?;
     let protocol = sources.one(Key::OtlpProtocol, protocol)?;
     let headers = sources.list(Key::OtlpHeaders, value::header)?;
     let timeout = sources.must(Key::OtlpTimeout, |it| {
@@ -60,18 +66,34 @@ fn otlp(sources: &Sources<'_>) -> Result<Option<Otlp>, ConfigError> {
     })?;
     let compression = sources.must(Key::OtlpCompression, compression)?;
     let tls = tls(sources)?;
-    Ok(endpoint.map(|endpoint| Otlp {
-        protocol: protocol.unwrap_or(if endpoint.is_http_port() {
-            OtlpProtocol::HttpProtobuf
-        } else {
-            OtlpProtocol::Grpc
-        }),
-        endpoint: endpoint.url,
-        headers,
-        timeout,
-        compression,
-        tls,
-    }))
+    let Some((endpoint, origin)) = endpoint else {
+        return Ok(None);
+    };
+    if tls != Tls::default() && !endpoint.is_https() {
+        return Err(ConfigError::CertificatesWithoutTls { endpoint: endpoint.url() });
+    }
+    let guess = if endpoint.means_http() { OtlpProtocol::HttpProtobuf } else { OtlpProtocol::Grpc };
+    let protocol = protocol.unwrap_or(guess);
+    let endpoint = address(&endpoint, origin, protocol, signal)?;
+    Ok(Some(Otlp { endpoint, protocol, headers, timeout, compression, tls }))
+}
+
+/// Where requests of `signal` go.
+fn address(
+    endpoint: &Endpoint,
+    origin: Origin,
+    protocol: OtlpProtocol,
+    signal: Signal,
+) -> Result<String, ConfigError> {
+    let own = Key::OtlpEndpoint.setting().otel_variable(Some(signal)).map(Origin::Variable);
+    match protocol {
+        OtlpProtocol::Grpc if endpoint.has_path() => {
+            Err(ConfigError::BadValue { origin, value: endpoint.url(), problem: Problem::PathWithGrpc })
+        }
+        OtlpProtocol::Grpc => Ok(endpoint.base.clone()),
+        OtlpProtocol::HttpProtobuf if own.as_ref() == Some(&origin) => Ok(endpoint.url()),
+        OtlpProtocol::HttpProtobuf => Ok(endpoint.url_of(signal)),
+    }
 }
 
 fn tls(sources: &Sources<'_>) -> Result<Tls, ConfigError> {
@@ -103,14 +125,8 @@ fn protocol(text: &str) -> Result<OtlpProtocol, Problem> {
 }
 
 fn compression(text: &str) -> Result<Compression, Problem> {
-    value::choice(text, &["zstd", "none"], &[Compression::Zstd, Compression::None])
-}
-
-impl Tls {
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let client = self.client.iter().flat_map(|it| [&it.certificate, &it.key]);
-        self.ca.iter().chain(client)
-    }
+    const VALUES: &[Compression] = &[Compression::Zstd, Compression::Gzip, Compression::None];
+    value::choice(text, &["zstd", "gzip", "none"], VALUES)
 }
 
 #[cfg(test)]

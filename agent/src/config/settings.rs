@@ -2,10 +2,46 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// Where and how OTLP goes.
+/// A kind of telemetry, which may have a collector of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    pub const ALL: [Self; 2] = [Self::Traces, Self::Metrics];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// Where each signal goes; `None`: it is not exported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exports {
+    pub traces: Option<Otlp>,
+    pub metrics: Option<Otlp>,
+}
+
+impl Exports {
+    /// Those that go somewhere.
+    pub fn each(&self) -> impl Iterator<Item = (Signal, &Otlp)> {
+        let [traces, metrics] = Signal::ALL;
+        [(traces, &self.traces), (metrics, &self.metrics)]
+            .into_iter()
+            .filter_map(|(signal, otlp)| Some((signal, otlp.as_ref()?)))
+    }
+}
+
+/// Where and how the OTLP of one signal goes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Otlp {
-    /// `http://HOST:PORT` or `https://HOST:PORT`, without the path of a signal.
+    /// HTTP: the URL of requests. gRPC: `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoint: String,
     pub protocol: OtlpProtocol,
     pub headers: Vec<(String, String)>,
@@ -39,6 +75,7 @@ pub enum OtlpProtocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     Zstd,
+    Gzip,
     None,
 }
 
@@ -84,8 +121,7 @@ pub struct Settings {
     pub socket: PathBuf,
     /// The query API over TCP as well; `None`: only the socket.
     pub listen: Option<SocketAddr>,
-    /// `None`: nothing is exported.
-    pub otlp: Option<Otlp>,
+    pub otlp: Exports,
     /// Spans waiting for export; beyond, the oldest go.
     pub export_queue: usize,
     pub metrics_interval: Duration,

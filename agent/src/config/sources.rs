@@ -8,6 +8,7 @@ use super::{
     error::{ConfigError, Origin},
     file::File,
     otel,
+    settings::Signal,
     table::{Default, Key, Shape},
     value::Problem,
 };
@@ -15,7 +16,7 @@ use super::{
 /// Asks the environment. Tests give a map instead.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The environment of this process. Bytes that are no text become an error of the value they are in.
+/// The environment of this process. Bytes that are no text become U+FFFD, which most values refuse.
 #[must_use]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|it| it.to_string_lossy().into_owned())
@@ -28,6 +29,8 @@ pub struct Sources<'a> {
     pub env: Env<'a>,
     pub file: Option<&'a File>,
     pub hostname: &'a str,
+    /// Whose OTEL_ variables beat the general ones; `None`: nobody's.
+    pub signal: Option<Signal>,
 }
 
 struct Raw {
@@ -42,11 +45,23 @@ impl Sources<'_> {
         key: Key,
         parse: impl Fn(&str) -> Result<T, Problem>,
     ) -> Result<Option<T>, ConfigError> {
+        Ok(self.one_from(key, parse)?.map(|(value, _)| value))
+    }
+
+    /// With the place where it was written.
+    pub(crate) fn one_from<T>(
+        &self,
+        key: Key,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Result<Option<(T, Origin)>, ConfigError> {
         let Some(Raw { origin, values }) = self.raw(key) else {
             return Ok(None);
         };
         match values.as_slice() {
-            [value] => parse(value).map(Some).map_err(|problem| bad(key, origin, value, problem)),
+            [value] => match parse(value) {
+                Ok(parsed) => Ok(Some((parsed, origin))),
+                Err(problem) => Err(bad(key, origin, value, problem)),
+            },
             values => Err(bad(key, origin, &values.join(", "), Problem::NotOne(values.len()))),
         }
     }
@@ -106,7 +121,8 @@ impl Sources<'_> {
     }
 
     fn otel(&self, key: Key) -> Option<Raw> {
-        key.setting().otel_variables().find_map(|name| {
+        let own = self.signal.and_then(|it| key.setting().otel_variable(Some(it)));
+        own.into_iter().chain(key.setting().otel_variable(None)).find_map(|name| {
             let text = set(self.env, &name)?;
             Some(Raw { origin: Origin::Variable(name), values: otel::translate(key, &text) })
         })

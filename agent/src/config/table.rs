@@ -1,5 +1,7 @@
 //! The one table of settings: flags, variables, keys of the file, help and the README come from it.
 
+use super::settings::Signal;
+
 /// How many values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -42,12 +44,11 @@ impl Setting {
         format!("TASKSCOPE_{}", self.name.to_uppercase())
     }
 
-    /// By precedence: a variable for one signal beats the one for all.
-    pub fn otel_variables(&self) -> impl Iterator<Item = String> + use<> {
-        let word = self.otel;
-        ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"]
-            .into_iter()
-            .filter_map(move |prefix| word.map(|it| format!("{prefix}{it}")))
+    /// The variable for `signal`, or the one for all.
+    #[must_use]
+    pub fn otel_variable(&self, signal: Option<Signal>) -> Option<String> {
+        let signal = signal.map(|it| format!("{}_", it.name().to_uppercase()));
+        self.otel.map(|word| format!("OTEL_EXPORTER_OTLP_{}{word}", signal.unwrap_or_default()))
     }
 
     /// A file cannot name the file.
@@ -131,7 +132,7 @@ settings! {
     OtlpEndpoint: "otlp_endpoint" One "URL" Unset "nothing is exported" otel "ENDPOINT" {
         "Where traces and metrics go, such as http://localhost:4317",
         "about 2 ms of CPU and 350 kB, before compression, for 1,000 spans" }
-    OtlpProtocol: "otlp_protocol" One "grpc|http/protobuf" Unset "http/protobuf on port 4318, else grpc"
+    OtlpProtocol: "otlp_protocol" One "grpc|http/protobuf" Unset "http/protobuf on port 4318 or with a path, else grpc"
         otel "PROTOCOL" {
         "How OTLP is spoken",
         "about the same for both" }
@@ -141,9 +142,9 @@ settings! {
     OtlpTimeout: "otlp_timeout" One "DURATION" Value "10s" otel "TIMEOUT" {
         "How long one export request may take before it is tried again",
         "a long one keeps more spans waiting in the queue" }
-    OtlpCompression: "otlp_compression" One "zstd|none" Value "zstd" otel "COMPRESSION" {
+    OtlpCompression: "otlp_compression" One "zstd|gzip|none" Value "zstd" otel "COMPRESSION" {
         "Compression of export requests",
-        "zstd: 0.3 ms to 0.6 ms of CPU for 1,000 spans; none: no CPU, more bytes" }
+        "zstd: 0.3 ms to 0.6 ms of CPU for 1,000 spans; gzip: more CPU, for collectors without zstd; none: no CPU, more bytes" }
     OtlpCa: "otlp_ca" One "PATH" Unset "the authorities of the web" otel "CERTIFICATE" {
         "PEM file with the authorities that may sign the collector's certificate",
         "nothing: read once at start" }

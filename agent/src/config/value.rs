@@ -21,8 +21,10 @@ pub enum Problem {
     NoAddress,
     #[error("it must be NAME=VALUE")]
     NoPair,
-    #[error("the name of a header is letters, digits and dashes")]
+    #[error("the name of a header is letters, digits and dashes, and does not end in -bin")]
     NoHeader,
+    #[error("the value of a header is printable ASCII")]
+    NoHeaderValue,
     #[error("a container id is hexadecimal digits, 12 or more to be safe")]
     NoContainer,
     #[error("a URL begins with http:// or https://, such as http://localhost:4317")]
@@ -33,6 +35,8 @@ pub enum Problem {
     NoPort,
     #[error("the URL has a part that does not belong there: {0:?}")]
     StrayPart(char),
+    #[error("gRPC takes no path: leave it away, or set the protocol http/protobuf")]
+    PathWithGrpc,
     #[error("it takes one value, not {0}")]
     NotOne(usize),
 }
@@ -121,8 +125,12 @@ pub fn pair(text: &str) -> Result<(String, String), Problem> {
 pub fn header(text: &str) -> Result<(String, String), Problem> {
     let (name, value) = pair(text)?;
     let valid = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
-    if !name.chars().all(valid) {
+    // gRPC reads the value of what ends in -bin as Base64.
+    if !name.chars().all(valid) || name.to_ascii_lowercase().ends_with("-bin") {
         return Err(Problem::NoHeader);
+    }
+    if !value.chars().all(|it| matches!(it, ' '..='~')) {
+        return Err(Problem::NoHeaderValue);
     }
     Ok((name.to_ascii_lowercase(), value))
 }
@@ -201,7 +209,9 @@ mod tests {
         assert_eq!(container("0AF3").unwrap(), "0af3");
         assert!(container("docker://0af3").is_err());
         assert_eq!(header("X-Scope=a=b").unwrap(), ("x-scope".into(), "a=b".into()));
-        assert!(header("a b=c").is_err() && header("=c").is_err() && header("abc").is_err());
+        for text in ["a b=c", "=c", "abc", "trace-bin=c", "a=\u{fc}", "a=b\nc"] {
+            assert!(header(text).is_err(), "{text}");
+        }
         assert!(number_within("0", 1, 9).is_err() && number_within("10", 1, 9).is_err());
     }
 }

@@ -7,7 +7,7 @@ use super::{
     interfaces::Kind,
     verdict::{Check, State, Verdict},
 };
-use crate::config::settings::{OtlpProtocol, Settings, XdpMode};
+use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, XdpMode};
 
 pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Check; 5] {
     [
@@ -106,13 +106,24 @@ fn container_names(facts: &Facts) -> Check {
 /// Nothing is sent: an ordinary user may ask without being seen at the collector.
 fn export(settings: &Settings) -> Check {
     let mut verdict = Verdict::new();
-    let Some(otlp) = &settings.otlp else {
-        verdict.against(State::Degraded, "no endpoint is set: nothing is exported", "set --otlp-endpoint");
-        return verdict.check("export", "");
-    };
+    let places: Vec<_> = settings.otlp.each().map(|(signal, otlp)| place(signal, otlp)).collect();
+    match places.len() {
+        0 => {
+            verdict.against(State::Degraded, "no endpoint is set: nothing is exported", "set --otlp-endpoint")
+        }
+        1 => {
+            let detail = format!("only {}: the other signal has no endpoint", places[0]);
+            verdict.against(State::Degraded, detail, "set --otlp-endpoint, which is for both");
+        }
+        _ => {}
+    }
+    verdict.check("export", format!("{}; whether it answers was not tried", places.join(", ")))
+}
+
+fn place(signal: Signal, otlp: &Otlp) -> String {
     let protocol = match otlp.protocol {
         OtlpProtocol::Grpc => "gRPC",
         OtlpProtocol::HttpProtobuf => "HTTP",
     };
-    verdict.check("export", format!("to {} by {protocol}; whether it answers was not tried", otlp.endpoint))
+    format!("{} to {} by {protocol}", signal.name(), otlp.endpoint)
 }

@@ -1,14 +1,12 @@
 //! What stops export before it begins.
 
-use std::{io, path::PathBuf};
+use crate::config::PemError;
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("cannot read `{path}`", path = path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("`{path}` holds no {what} in PEM form", path = path.display())]
-    NoPem { path: PathBuf, what: &'static str },
+    #[error(transparent)]
+    Pem(#[from] PemError),
     #[error("`{endpoint}` is no endpoint: it must be http://HOST:PORT or https://HOST:PORT")]
     Endpoint { endpoint: String },
     #[error("`{name}` cannot be sent as a header: a name is lower-case ASCII, a value printable ASCII")]

@@ -4,6 +4,7 @@
 //! edges and findings are made.
 //!
 //! `run_spans`: spans -> [`http_durations`] and [`queue`] -> one request at a time -> sender.
+//! `run_durations`: the first of these alone, where spans go nowhere.
 //! `run_metrics`: newest edges and durations -> requests -> sender.
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub use self::{
     sender::Sender,
     task::{
         Pace,
+        durations::{DurationExport, run_durations},
         metrics::{MetricExport, run_metrics},
         spans::{SpanExport, run_spans},
     },

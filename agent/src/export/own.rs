@@ -21,7 +21,7 @@ use super::{
     ExportError, Node,
     otlp::resource::agent_texts,
     semconv,
-    sender::{Signal, grpc, http},
+    sender::{grpc, http},
 };
 use crate::{
     clock,
@@ -35,7 +35,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Needs a multi-threaded tokio runtime.
+    /// `settings` are those of metrics. Needs a multi-threaded tokio runtime.
     pub fn start(
         settings: &Otlp,
         node: &Node,
@@ -69,7 +69,11 @@ impl Own {
 }
 
 fn exporter(settings: &Otlp) -> Result<MetricExporter, ExportError> {
-    let zstd = settings.compression == Compression::Zstd;
+    let compression = match settings.compression {
+        Compression::Zstd => Some(opentelemetry_otlp::Compression::Zstd),
+        Compression::Gzip => Some(opentelemetry_otlp::Compression::Gzip),
+        Compression::None => None,
+    };
     let builder = MetricExporter::builder().with_temporality(Temporality::Cumulative);
     let built = match settings.protocol {
         OtlpProtocol::Grpc => {
@@ -79,8 +83,8 @@ fn exporter(settings: &Otlp) -> Result<MetricExporter, ExportError> {
                 .with_timeout(settings.timeout)
                 .with_channel(grpc::channel(settings)?)
                 .with_metadata(grpc::metadata(&settings.headers)?);
-            if zstd {
-                builder = builder.with_compression(opentelemetry_otlp::Compression::Zstd);
+            if let Some(compression) = compression {
+                builder = builder.with_compression(compression);
             }
             builder.build()
         }
@@ -89,11 +93,11 @@ fn exporter(settings: &Otlp) -> Result<MetricExporter, ExportError> {
             let mut builder = builder
                 .with_http()
                 .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-                .with_endpoint(http::url(settings, Signal::Metrics))
+                .with_endpoint(&settings.endpoint)
                 .with_timeout(settings.timeout)
                 .with_http_client(http::client(settings)?);
-            if zstd {
-                builder = builder.with_compression(opentelemetry_otlp::Compression::Zstd);
+            if let Some(compression) = compression {
+                builder = builder.with_compression(compression);
             }
             builder.build()
         }
@@ -208,17 +212,25 @@ fn resident_bytes() -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::testing::{
-        self,
-        collector::{Collector, Received, settings},
+    use crate::{
+        config::settings::Signal,
+        export::testing::{
+            self,
+            collector::{Collector, Received, settings_of},
+        },
     };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_agent_reports_itself() {
-        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf] {
+        for (protocol, compression, encoding) in [
+            (OtlpProtocol::Grpc, Compression::Zstd, Some("zstd")),
+            (OtlpProtocol::HttpProtobuf, Compression::Zstd, Some("zstd")),
+            (OtlpProtocol::Grpc, Compression::Gzip, Some("gzip")),
+            (OtlpProtocol::HttpProtobuf, Compression::Gzip, Some("gzip")),
+        ] {
             let mut collector = Collector::start(protocol, &[]).await;
-            let mut settings = settings(collector.address, protocol);
-            settings.compression = Compression::Zstd;
+            let mut settings = settings_of(Signal::Metrics, collector.address, protocol);
+            settings.compression = compression;
             settings.headers = vec![("x-scope-orgid".to_owned(), "shop".to_owned())];
             let vitals = Arc::new(Vitals::new());
             vitals.add(Vital::SpansQueueFull, 3);
@@ -228,8 +240,7 @@ mod tests {
             own.shutdown(Duration::from_secs(10)).await.unwrap();
 
             let Received::Metrics(request, envelope) = collector.next().await else { unreachable!() };
-            assert_eq!((envelope.is_zstd, envelope.tenant.as_deref()), (true, Some("shop")));
-            assert_eq!(envelope.takes_zstd, protocol == OtlpProtocol::Grpc);
+            assert_eq!((envelope.encoding.as_deref(), envelope.tenant.as_deref()), (encoding, Some("shop")));
             let resource = &request.resource_metrics[0];
             let attributes = testing::attributes(&resource.resource.as_ref().unwrap().attributes);
             assert!(attributes.contains("service.name=taskscope"), "{attributes}");
@@ -255,7 +266,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_dead_collector_does_not_hold_up_the_end() {
-        let mut settings = settings("127.0.0.1:1".parse().unwrap(), OtlpProtocol::Grpc);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut settings = settings_of(Signal::Metrics, address, OtlpProtocol::Grpc);
         settings.timeout = Duration::from_secs(3600);
         let vitals = Arc::new(Vitals::new());
         let own = Own::start(&settings, &testing::node(), &vitals, settings.timeout).unwrap();

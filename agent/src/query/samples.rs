@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Signal, Snapshot, TargetView};
+use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
@@ -10,6 +10,7 @@ use crate::{
         span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Clock, Ktime, Wall},
+    config::settings::Signal,
     detect::finding::{Evidence, Finding, FindingKind, Severity},
     targets::process::{NameSource, Process, Runtime, Service, Tgid},
 };

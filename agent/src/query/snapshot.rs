@@ -10,6 +10,7 @@ use agent_common::counter;
 use crate::{
     assemble::{edge::Edge, span::Batch},
     clock::{Clock, Ktime, Wall},
+    config::settings::Signal,
     detect::finding::Finding,
     targets::process::Process,
     vitals::{Part, Vital, Vitals},
@@ -79,21 +80,6 @@ pub struct ProbeView {
 pub struct ExporterView {
     pub signal: Signal,
     pub endpoint: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Traces,
-    Metrics,
-}
-
-impl Signal {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Metrics => "metrics",
-        }
-    }
 }
 
 /// What became of a signal's telemetry.

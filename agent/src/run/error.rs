@@ -20,6 +20,14 @@ pub enum RunError {
     Signals { source: io::Error },
 }
 
+impl RunError {
+    /// The settings cannot be used, which only their use has shown.
+    #[must_use]
+    pub fn is_bad_setting(&self) -> bool {
+        matches!(self, Self::Export(_))
+    }
+}
+
 /// An error with its causes, in one line.
 pub(super) fn chain(error: &dyn Error) -> impl fmt::Display {
     let mut text = error.to_string();

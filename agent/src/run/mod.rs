@@ -28,8 +28,8 @@ use self::{
     owner::{Outlets, Owner},
 };
 use crate::{
-    config::settings::Settings,
-    export::{self, Edges, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
+    config::settings::{Exports, Settings},
+    export::{self, DurationExport, Edges, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
     kernel::{Kernel, Options},
     query::{server::Server, snapshot::Snapshot},
     vitals::Vitals,
@@ -130,37 +130,46 @@ impl Exporters {
         edges: watch::Receiver<Edges>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, export::ExportError> {
-        let Some(otlp) = &settings.otlp else {
+        let Exports { traces, metrics } = &settings.otlp;
+        if traces.is_none() && metrics.is_none() {
             return Ok(Self { spans: None, tasks: Vec::new(), own: None });
-        };
+        }
         let (spans, new_spans) = tokio::sync::mpsc::channel(SPAN_QUEUE);
         let (durations, new_durations) = watch::channel(Arc::new(HttpDurations::default()));
-        let span_export = SpanExport {
-            sender: Sender::new(otlp)?,
-            node: Arc::clone(node),
-            capacity: settings.export_queue,
-            spans: new_spans,
-            durations,
-            vitals: Arc::clone(vitals),
-            shutdown: stopped.clone(),
-            pace: Pace::default(),
-        };
-        let metric_export = MetricExport {
-            sender: Sender::new(otlp)?,
-            node: Arc::clone(node),
-            interval: settings.metrics_interval,
-            edges,
-            durations: new_durations,
-            vitals: Arc::clone(vitals),
-            shutdown: stopped.clone(),
-            pace: Pace::default(),
-        };
-        let own = Own::start(otlp, node, vitals, settings.metrics_interval)?;
-        let tasks = vec![
-            tokio::spawn(export::run_spans(span_export)),
-            tokio::spawn(export::run_metrics(metric_export)),
-        ];
-        Ok(Self { spans: Some(spans), tasks, own: Some(own) })
+        let (vitals_of_spans, shutdown) = (Arc::clone(vitals), stopped.clone());
+        let mut tasks = vec![match traces {
+            Some(traces) => tokio::spawn(export::run_spans(SpanExport {
+                sender: Sender::new(traces)?,
+                node: Arc::clone(node),
+                capacity: settings.export_queue,
+                spans: new_spans,
+                durations,
+                vitals: vitals_of_spans,
+                shutdown,
+                pace: Pace::default(),
+            })),
+            None => tokio::spawn(export::run_durations(DurationExport {
+                spans: new_spans,
+                durations,
+                vitals: vitals_of_spans,
+                shutdown,
+            })),
+        }];
+        let mut own = None;
+        if let Some(metrics) = metrics {
+            own = Some(Own::start(metrics, node, vitals, settings.metrics_interval)?);
+            tasks.push(tokio::spawn(export::run_metrics(MetricExport {
+                sender: Sender::new(metrics)?,
+                node: Arc::clone(node),
+                interval: settings.metrics_interval,
+                edges,
+                durations: new_durations,
+                vitals: Arc::clone(vitals),
+                shutdown: stopped.clone(),
+                pace: Pace::default(),
+            })));
+        }
+        Ok(Self { spans: Some(spans), tasks, own })
     }
 
     async fn finish(self) {

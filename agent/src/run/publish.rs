@@ -6,9 +6,9 @@ use super::{loads::Load, probes::Probes};
 use crate::{
     assemble::state::State,
     clock::{self, Clock, Ktime},
-    config::settings::Settings,
+    config::settings::{Otlp, Settings},
     detect::Detectors,
-    query::snapshot::{ExporterView, Signal, Snapshot},
+    query::snapshot::{ExporterView, Snapshot},
     vitals::Vitals,
 };
 
@@ -62,7 +62,6 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
 }
 
 fn exporters(settings: &Settings) -> Vec<ExporterView> {
-    let to = |signal, endpoint: &String| ExporterView { signal, endpoint: endpoint.clone() };
-    let otlp = settings.otlp.iter();
-    otlp.flat_map(|it| [to(Signal::Traces, &it.endpoint), to(Signal::Metrics, &it.endpoint)]).collect()
+    let view = |(signal, otlp): (_, &Otlp)| ExporterView { signal, endpoint: otlp.endpoint.clone() };
+    settings.otlp.each().map(view).collect()
 }

@@ -16,12 +16,12 @@ fn given(flags: &str, variables: &str, file: &str) -> Result<Settings, String> {
         pairs.find(|(it, _)| *it == name).map(|(_, value)| value.to_owned())
     };
     let file = File::parse(Path::new("t.yaml"), file).map_err(|it| it.to_string())?;
-    let sources = Sources { args: &args, env: &env, file: Some(&file), hostname: "host" };
+    let sources = Sources { args: &args, env: &env, file: Some(&file), hostname: "host", signal: None };
     resolve(&sources).map_err(|it| it.to_string())
 }
 
 fn endpoint_of(flags: &str, variables: &str, file: &str) -> String {
-    given(flags, variables, file).unwrap().otlp.unwrap().endpoint
+    given(flags, variables, file).unwrap().otlp.traces.unwrap().endpoint
 }
 
 fn check_error(flags: &str, variables: &str, file: &str, want: &str) {
@@ -34,7 +34,7 @@ fn defaults_are_those_of_the_table() {
     let want = Settings {
         socket: "/run/taskscope/agent.sock".into(),
         listen: None,
-        otlp: None,
+        otlp: Exports::default(),
         export_queue: 8192,
         metrics_interval: Duration::from_secs(10),
         xdp: XdpMode::Auto,
@@ -61,7 +61,7 @@ fn flag_beats_variable_beats_file_beats_otel() {
     assert_eq!(endpoint_of(flag, &both, file), "http://flag");
     assert_eq!(endpoint_of("", &both, file), "http://variable");
     assert_eq!(endpoint_of("", &format!("{otel}\n{traces}"), file), "http://file");
-    assert_eq!(endpoint_of("", &format!("{otel}\n{traces}"), ""), "http://traces");
+    assert_eq!(endpoint_of("", &format!("{otel}\n{traces}"), ""), "http://traces/v1/traces");
     assert_eq!(endpoint_of("", otel, ""), "http://otel");
     assert_eq!(endpoint_of("", &format!("TASKSCOPE_OTLP_ENDPOINT=\n{otel}"), ""), "http://otel");
 }
@@ -69,19 +69,19 @@ fn flag_beats_variable_beats_file_beats_otel() {
 #[test]
 fn every_way_says_the_same() {
     let flags = "--watch-exe /a/{b,c} --watch-exe /d --watch-pid 7 --no-http-spans --xdp off --node n
-        --otlp-endpoint http://c:4318 --otlp-headers k=v --otlp-timeout 2s --otlp-compression none --window 1m
+        --otlp-endpoint https://c:4318 --otlp-headers k=v --otlp-timeout 2s --otlp-compression none --window 1m
         --interface e0 --kernel-log --listen 127.0.0.1:1 --log debug --export-queue 5 --exclude-exe /x
         --watch-container ab --metrics-interval 3s --socket /s --otlp-ca /ca --otlp-client-key /k
         --otlp-client-certificate /cc";
     let variables = "TASKSCOPE_WATCH_EXE=/a/{b,c},/d\nTASKSCOPE_WATCH_PID=7\nTASKSCOPE_HTTP_SPANS=false
-        TASKSCOPE_XDP=off\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=http://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
+        TASKSCOPE_XDP=off\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=https://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
         TASKSCOPE_OTLP_TIMEOUT=2s\nTASKSCOPE_OTLP_COMPRESSION=none\nTASKSCOPE_WINDOW=1m
         TASKSCOPE_INTERFACE=e0\nTASKSCOPE_KERNEL_LOG=true\nTASKSCOPE_LISTEN=127.0.0.1:1\nTASKSCOPE_LOG=debug
         TASKSCOPE_EXPORT_QUEUE=5\nTASKSCOPE_EXCLUDE_EXE=/x\nTASKSCOPE_WATCH_CONTAINER=ab
         TASKSCOPE_METRICS_INTERVAL=3s\nTASKSCOPE_SOCKET=/s\nTASKSCOPE_OTLP_CA=/ca
         TASKSCOPE_OTLP_CLIENT_KEY=/k\nTASKSCOPE_OTLP_CLIENT_CERTIFICATE=/cc";
     let file = "watch_exe: ['/a/{b,c}', /d]\nwatch_pid: 7\nhttp_spans: false\nxdp: off\nnode: n
-otlp_endpoint: http://c:4318\notlp_headers: {k: v}\notlp_timeout: 2s\notlp_compression: none\nwindow: 1m
+otlp_endpoint: https://c:4318\notlp_headers: {k: v}\notlp_timeout: 2s\notlp_compression: none\nwindow: 1m
 interface: e0\nkernel_log: true\nlisten: 127.0.0.1:1\nlog: debug\nexport_queue: 5\nexclude_exe: /x
 watch_container: ab\nmetrics_interval: 3s\nsocket: /s\notlp_ca: /ca\notlp_client_key: /k
 otlp_client_certificate: /cc\n";
@@ -91,7 +91,7 @@ otlp_client_certificate: /cc\n";
     let by_flags = given(flags, "", "").unwrap();
     assert_eq!(by_flags, given("", variables, "").unwrap());
     assert_eq!(by_flags, given("", "", file).unwrap());
-    let otlp = by_flags.otlp.unwrap();
+    let otlp = by_flags.otlp.metrics.unwrap();
     assert_eq!(otlp.protocol, OtlpProtocol::HttpProtobuf, "the port says so");
     assert_eq!(by_flags.selection.watch_exe, ["/a/{b,c}", "/d"]);
     assert_eq!(by_flags.xdp, XdpMode::Off);
@@ -100,25 +100,99 @@ otlp_client_certificate: /cc\n";
 
 #[test]
 fn otel_variables_in_their_own_form() {
-    let variables = "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_TIMEOUT=1500
+    let variables = "OTEL_EXPORTER_OTLP_ENDPOINT=https://c:4317/otlp\nOTEL_EXPORTER_OTLP_TIMEOUT=1500
         OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer%20x,b=c\nOTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-        OTEL_EXPORTER_OTLP_COMPRESSION=none\nOTEL_EXPORTER_OTLP_CERTIFICATE=/ca
+        OTEL_EXPORTER_OTLP_COMPRESSION=gzip\nOTEL_EXPORTER_OTLP_CERTIFICATE=/ca
         OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=/cc\nOTEL_EXPORTER_OTLP_CLIENT_KEY=/k
         OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test";
     let settings = given("", variables, "").unwrap();
     let want = Otlp {
-        endpoint: "http://c:4317".into(),
+        endpoint: "https://c:4317/otlp/v1/traces".into(),
         protocol: OtlpProtocol::HttpProtobuf,
         headers: vec![("authorization".into(), "Bearer x".into()), ("b".into(), "c".into())],
         timeout: Duration::from_millis(1500),
-        compression: Compression::None,
+        compression: Compression::Gzip,
         tls: Tls {
             ca: Some("/ca".into()),
             client: Some(ClientCertificate { certificate: "/cc".into(), key: "/k".into() }),
         },
     };
-    assert_eq!(settings.otlp.unwrap(), want);
+    assert_eq!(settings.otlp.traces.as_ref().unwrap(), &want);
+    let metrics = Otlp { endpoint: "https://c:4317/otlp/v1/metrics".into(), ..want };
+    assert_eq!(settings.otlp.metrics.unwrap(), metrics);
     assert_eq!(settings.resource_attributes, [("deployment.environment.name".into(), "test".into())]);
+}
+
+/// `TRACES | METRICS` as protocol and endpoint.
+fn check_signals(flags: &str, variables: &str, want: &str) {
+    let shown = |otlp: Option<Otlp>| match otlp {
+        Some(Otlp { protocol: OtlpProtocol::Grpc, endpoint, .. }) => format!("grpc {endpoint}"),
+        Some(Otlp { protocol: OtlpProtocol::HttpProtobuf, endpoint, .. }) => format!("http {endpoint}"),
+        None => "nowhere".to_owned(),
+    };
+    let Exports { traces, metrics } = given(flags, variables, "").unwrap().otlp;
+    assert_eq!(format!("{} | {}", shown(traces), shown(metrics)), want, "{flags} {variables}");
+}
+
+#[test]
+fn each_signal_goes_where_it_was_sent() {
+    let otel =
+        |lines: &[&str]| lines.iter().map(|it| format!("OTEL_EXPORTER_OTLP_{it}\n")).collect::<String>();
+    check_signals("", &otel(&["TRACES_ENDPOINT=http://t/own"]), "http http://t/own | nowhere");
+    check_signals("", &otel(&["METRICS_ENDPOINT=http://m:4317"]), "nowhere | grpc http://m:4317");
+    check_signals(
+        "",
+        &otel(&["ENDPOINT=http://a:4317", "METRICS_ENDPOINT=http://m/api/v1/otlp"]),
+        "grpc http://a:4317 | http http://m/api/v1/otlp",
+    );
+    check_signals(
+        "",
+        &otel(&["ENDPOINT=http://a", "TRACES_PROTOCOL=http/protobuf"]),
+        "http http://a/v1/traces | grpc http://a",
+    );
+    // As it is: nothing is added, nothing cut off.
+    check_signals(
+        "",
+        &otel(&["METRICS_ENDPOINT=http://m:4318", "TRACES_ENDPOINT=http://t:4318/"]),
+        "http http://t:4318/ | http http://m:4318",
+    );
+    // Ours is for both, and beats both.
+    check_signals(
+        "--otlp-endpoint http://f:4318",
+        &otel(&["TRACES_ENDPOINT=http://t", "METRICS_ENDPOINT=http://m"]),
+        "http http://f:4318/v1/traces | http http://f:4318/v1/metrics",
+    );
+}
+
+#[test]
+fn the_endpoint_says_which_protocol_is_meant() {
+    for (endpoint, want) in [
+        ("http://c", "grpc http://c | grpc http://c"),
+        ("http://c:4317/", "grpc http://c:4317 | grpc http://c:4317"),
+        ("https://c/otlp", "http https://c/otlp/v1/traces | http https://c/otlp/v1/metrics"),
+        ("http://c/v1/traces", "http http://c/v1/traces | http http://c/v1/metrics"),
+    ] {
+        check_signals(&format!("--otlp-endpoint {endpoint}"), "", want);
+    }
+    check_error(
+        "--otlp-endpoint https://c/otlp --otlp-protocol grpc",
+        "",
+        "",
+        "--otlp-endpoint: `https://c/otlp` will not do: gRPC takes no path: leave it away, or set the \
+         protocol http/protobuf",
+    );
+}
+
+#[test]
+fn certificates_want_tls() {
+    check_error(
+        "--otlp-endpoint http://c --otlp-ca /ca",
+        "",
+        "",
+        "certificates are set, but http://c is no https://: use https://, or leave them away",
+    );
+    // Without an endpoint they stand in wait for one.
+    assert!(given("--otlp-ca /ca", "", "").is_ok());
 }
 
 #[test]
@@ -183,4 +257,6 @@ fn files_that_are_named_must_be_there() {
         let error = load_with(name, "/nowhere/x").unwrap_err().to_string();
         assert!(error.starts_with("cannot read /nowhere/x: "), "{error}");
     }
+    let error = load_with("TASKSCOPE_OTLP_CA", "/dev/null").unwrap_err().to_string();
+    assert_eq!(error, "/dev/null holds no certificate in PEM form");
 }

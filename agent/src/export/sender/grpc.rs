@@ -11,15 +11,12 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::{
-    Signal,
-    codec::Raw,
-    failure::Failure,
-    reply::Accepted,
-    tls::{self, Pem},
-};
+use super::{Signal, codec::Raw, failure::Failure, reply::Accepted, tls};
 use crate::{
-    config::settings::{Compression, Otlp},
+    config::{
+        Pem,
+        settings::{Compression, Otlp},
+    },
     export::ExportError,
 };
 
@@ -37,11 +34,14 @@ pub struct Grpc {
 impl Grpc {
     pub(super) fn new(settings: &Otlp) -> Result<Self, ExportError> {
         // A collector may compress its answer whether or not we do.
-        let mut client =
-            tonic::client::Grpc::new(channel(settings)?).accept_compressed(CompressionEncoding::Zstd);
-        if settings.compression == Compression::Zstd {
-            client = client.send_compressed(CompressionEncoding::Zstd);
-        }
+        let mut client = tonic::client::Grpc::new(channel(settings)?)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .accept_compressed(CompressionEncoding::Gzip);
+        client = match settings.compression {
+            Compression::Zstd => client.send_compressed(CompressionEncoding::Zstd),
+            Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
+            Compression::None => client,
+        };
         Ok(Self { client, metadata: metadata(&settings.headers)?, timeout: settings.timeout })
     }
 

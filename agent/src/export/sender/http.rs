@@ -1,7 +1,11 @@
 //! OTLP over HTTP/1.1 with binary protobuf.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
+use flate2::write::GzEncoder;
 use prost::bytes::Bytes;
 use reqwest::{
     Certificate, Client, Identity, Response,
@@ -9,14 +13,12 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{
-    Signal,
-    failure::Failure,
-    reply::Accepted,
-    tls::{self, Pem},
-};
+use super::{Signal, failure::Failure, reply::Accepted, tls};
 use crate::{
-    config::settings::{Compression, Otlp},
+    config::{
+        Pem,
+        settings::{Compression, Otlp},
+    },
     export::{ExportError, semconv},
 };
 
@@ -29,8 +31,7 @@ const MAX_TEXT_CHARS: usize = 200;
 #[derive(Clone)]
 pub struct Http {
     client: Client,
-    traces: String,
-    metrics: String,
+    url: String,
     compression: Compression,
     pub(super) timeout: Duration,
 }
@@ -42,23 +43,22 @@ impl Http {
     pub(super) fn new(settings: &Otlp) -> Result<Self, ExportError> {
         Ok(Self {
             client: client(settings)?,
-            traces: url(settings, Signal::Traces),
-            metrics: url(settings, Signal::Metrics),
+            url: settings.endpoint.clone(),
             compression: settings.compression,
             timeout: settings.timeout,
         })
     }
 
     pub(super) async fn send(&self, signal: Signal, body: Bytes) -> Result<Accepted, Failure> {
-        let url = match signal {
-            Signal::Traces => &self.traces,
-            Signal::Metrics => &self.metrics,
-        };
-        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/x-protobuf");
+        let mut request = self.client.post(&self.url).header(CONTENT_TYPE, "application/x-protobuf");
         request = match self.compression {
             Compression::Zstd => {
                 let body = zstd::bulk::compress(&body, ZSTD_LEVEL).map_err(Failure::compress)?;
                 request.header(CONTENT_ENCODING, "zstd").body(body)
+            }
+            Compression::Gzip => {
+                let body = gzip(&body).map_err(Failure::compress)?;
+                request.header(CONTENT_ENCODING, "gzip").body(body)
             }
             Compression::None => request.body(body),
         };
@@ -74,12 +74,10 @@ impl Http {
     }
 }
 
-pub(in crate::export) fn url(settings: &Otlp, signal: Signal) -> String {
-    let path = match signal {
-        Signal::Traces => "v1/traces",
-        Signal::Metrics => "v1/metrics",
-    };
-    format!("{}/{path}", settings.endpoint.trim_end_matches('/'))
+fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(body)?;
+    out.finish()
 }
 
 pub(in crate::export) fn client(settings: &Otlp) -> Result<Client, ExportError> {

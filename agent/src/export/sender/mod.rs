@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 
 use super::ExportError;
+pub(super) use crate::config::settings::Signal;
 use crate::config::settings::{Otlp, OtlpProtocol};
 
 mod codec;
@@ -19,13 +20,6 @@ pub(super) use self::{
     reply::Accepted,
 };
 
-/// A kind of telemetry, which has its own path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
-    Traces,
-    Metrics,
-}
-
 /// Cheap to clone: clones share connections.
 #[derive(Clone)]
 pub enum Sender {
@@ -34,7 +28,7 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Reads certificates, but connects only when there is something to send.
+    /// `settings` are those of one signal. Reads certificates, but connects only when there is something to send.
     pub fn new(settings: &Otlp) -> Result<Self, ExportError> {
         Ok(match settings.protocol {
             OtlpProtocol::Grpc => Self::Grpc(Box::new(grpc::Grpc::new(settings)?)),

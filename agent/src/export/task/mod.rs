@@ -1,9 +1,10 @@
-//! The two tasks of export. Each owns its state and beats while a request hangs.
+//! The tasks of export. Each owns its state and beats while a request hangs.
 
 use std::{future::pending, pin::Pin, time::Duration};
 
 use tokio::sync::watch;
 
+pub(super) mod durations;
 pub(super) mod metrics;
 pub(super) mod spans;
 #[cfg(test)]

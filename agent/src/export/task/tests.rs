@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     Pace,
+    durations::{DurationExport, run_durations},
     metrics::{MetricExport, run_metrics},
     spans::{SpanExport, run_spans},
 };
@@ -23,6 +24,7 @@ use crate::{
     config::settings::{
         Compression, Otlp,
         OtlpProtocol::{Grpc, HttpProtobuf},
+        Signal,
     },
     export::{
         HttpDurations, Sender,
@@ -31,7 +33,7 @@ use crate::{
             certificates::Certificates,
             collector::{
                 Answer::{self, Invalid, Ok as Accept, Partial, Silent, Throttled, TooLarge, Unavailable},
-                Collector, Received, settings,
+                Collector, Received, settings, settings_of,
             },
         },
     },
@@ -189,15 +191,22 @@ async fn the_task_ends_when_nobody_makes_spans_any_more() {
 
 #[tokio::test]
 async fn headers_and_compression_are_as_set() {
-    for protocol in [Grpc, HttpProtobuf] {
+    for (protocol, compression, encoding) in [
+        (Grpc, Compression::Zstd, Some("zstd")),
+        (Grpc, Compression::Gzip, Some("gzip")),
+        (Grpc, Compression::None, None),
+        (HttpProtobuf, Compression::Zstd, Some("zstd")),
+        (HttpProtobuf, Compression::Gzip, Some("gzip")),
+        (HttpProtobuf, Compression::None, None),
+    ] {
         let mut collector = Collector::start(protocol, &[]).await;
         let mut settings = settings(collector.address, protocol);
-        settings.compression = Compression::Zstd;
+        settings.compression = compression;
         settings.headers = vec![("X-Scope-OrgID".to_owned(), "shop".to_owned())];
         let run = Run::start(&settings, 100);
         run.feed(1..=5).await;
         let Received::Traces(request, envelope) = collector.next().await else { unreachable!() };
-        assert_eq!((envelope.is_zstd, envelope.tenant.as_deref()), (true, Some("shop")));
+        assert_eq!((envelope.encoding.as_deref(), envelope.tenant.as_deref()), (encoding, Some("shop")));
         assert_eq!(envelope.takes_zstd, protocol == Grpc);
         assert_eq!(request.resource_spans.len(), 1);
         assert_eq!(run.finish(5).await, "sent 5");
@@ -237,8 +246,8 @@ async fn both_ends_show_certificates() {
 async fn the_last_metrics_hold_the_last_spans() {
     for protocol in [Grpc, HttpProtobuf] {
         let mut collector = Collector::start(protocol, &[]).await;
-        let settings = settings(collector.address, protocol);
-        let mut run = Run::start(&settings, 100);
+        let mut run = Run::start(&settings(collector.address, protocol), 100);
+        let settings = settings_of(Signal::Metrics, collector.address, protocol);
         let (_edges, edges) = watch::channel(Arc::default());
         let metrics = tokio::spawn(run_metrics(MetricExport {
             sender: Sender::new(&settings).unwrap(),
@@ -288,6 +297,28 @@ async fn metrics_that_nobody_takes_are_counted() {
     assert!(format!("{request:?}").contains("taskscope.edge.bytes"));
     stop.send_replace(true);
     task.await.unwrap();
+}
+
+/// Who exports metrics only wants those of requests, too.
+#[tokio::test]
+async fn durations_need_no_collector_of_spans() {
+    let (feed, spans) = mpsc::channel(10);
+    let (publish, durations) = watch::channel(Arc::default());
+    let vitals = Arc::new(Vitals::new());
+    let (stop, shutdown) = watch::channel(false);
+    let task = tokio::spawn(run_durations(DurationExport {
+        spans,
+        durations: publish,
+        vitals: Arc::clone(&vitals),
+        shutdown,
+    }));
+    feed.send(spans_of_now(3)).await.unwrap();
+    eventually("a beat", || vitals.last_beat(Part::SpanExport).is_some()).await;
+    feed.send(spans_of_now(2)).await.unwrap();
+    stop.send_replace(true);
+    task.await.unwrap();
+    let rows = durations.borrow().rows().iter().map(|it| it.1.buckets[0]).sum::<u64>();
+    assert_eq!(rows, 5);
 }
 
 /// Another start would be a reset.

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{codec::CompressionEncoding, transport::Server};
 
 use super::{certificates::Certificates, http, services::Services};
-use crate::config::settings::{Compression, Otlp, OtlpProtocol, Tls};
+use crate::config::settings::{Compression, Otlp, OtlpProtocol, Signal, Tls};
 
 /// How a request is answered. Without one: [`Answer::Ok`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub(crate) enum Received {
 /// What was around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Envelope {
-    pub(crate) is_zstd: bool,
+    /// How the body was compressed.
+    pub(crate) encoding: Option<String>,
     /// gRPC: whether the answer may be compressed.
     pub(crate) takes_zstd: bool,
     /// Of the header `x-scope-orgid`.
@@ -133,10 +134,17 @@ impl Collector {
     }
 }
 
-/// Plain and without compression.
+/// For spans, plain and without compression.
 pub(crate) fn settings(address: SocketAddr, protocol: OtlpProtocol) -> Otlp {
+    settings_of(Signal::Traces, address, protocol)
+}
+
+pub(crate) fn settings_of(signal: Signal, address: SocketAddr, protocol: OtlpProtocol) -> Otlp {
     Otlp {
-        endpoint: format!("http://{address}"),
+        endpoint: match protocol {
+            OtlpProtocol::Grpc => format!("http://{address}"),
+            OtlpProtocol::HttpProtobuf => format!("http://{address}/v1/{}", signal.name()),
+        },
         protocol,
         headers: Vec::new(),
         timeout: Duration::from_secs(10),
@@ -147,14 +155,16 @@ pub(crate) fn settings(address: SocketAddr, protocol: OtlpProtocol) -> Otlp {
 
 async fn serve_grpc(listener: TcpListener, desk: Desk, tls: Option<Certificates>) {
     let services = Services { desk };
-    let zstd = CompressionEncoding::Zstd;
+    let (zstd, gzip) = (CompressionEncoding::Zstd, CompressionEncoding::Gzip);
+    let traces = TraceServiceServer::new(services.clone()).accept_compressed(gzip);
+    let metrics = MetricsServiceServer::new(services).accept_compressed(gzip);
     let mut server = Server::builder();
     if let Some(tls) = tls {
         server = server.tls_config(tls.server_config()).unwrap();
     }
     server
-        .add_service(TraceServiceServer::new(services.clone()).accept_compressed(zstd).send_compressed(zstd))
-        .add_service(MetricsServiceServer::new(services).accept_compressed(zstd).send_compressed(zstd))
+        .add_service(traces.accept_compressed(zstd).send_compressed(zstd))
+        .add_service(metrics.accept_compressed(zstd).send_compressed(zstd))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await
         .unwrap();

@@ -1,7 +1,8 @@
 //! The HTTP half of the collector: as much HTTP/1.1 as the sender speaks.
 
-use std::future::pending;
+use std::{future::pending, io::Read as _};
 
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::ExportMetricsServiceRequest,
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -43,11 +44,18 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
         assert_eq!(header("content-type").as_deref(), Some("application/x-protobuf"));
         let mut body = vec![0; header("content-length").unwrap().parse().unwrap()];
         stream.read_exact(&mut body).await.unwrap();
-        let is_zstd = header("content-encoding").as_deref() == Some("zstd");
-        if is_zstd {
-            body = zstd::decode_all(&body[..]).unwrap();
-        }
-        let envelope = Envelope { is_zstd, takes_zstd: false, tenant: header("x-scope-orgid") };
+        let encoding = header("content-encoding");
+        body = match encoding.as_deref() {
+            None => body,
+            Some("zstd") => zstd::decode_all(&body[..]).unwrap(),
+            Some("gzip") => {
+                let mut whole = Vec::new();
+                GzDecoder::new(&body[..]).read_to_end(&mut whole).unwrap();
+                whole
+            }
+            Some(encoding) => panic!("{encoding}"),
+        };
+        let envelope = Envelope { encoding, takes_zstd: false, tenant: header("x-scope-orgid") };
         let received = match path.as_str() {
             "/v1/traces" => Received::Traces(ExportTraceServiceRequest::decode(&body[..]).unwrap(), envelope),
             "/v1/metrics" => {

@@ -57,7 +57,7 @@ impl MetricsService for Services {
 fn envelope(metadata: &MetadataMap) -> Envelope {
     let get = |name| metadata.get(name).map(|it| it.to_str().unwrap().to_owned());
     Envelope {
-        is_zstd: get("grpc-encoding").as_deref() == Some("zstd"),
+        encoding: get("grpc-encoding").filter(|it| it != "identity"),
         takes_zstd: get("grpc-accept-encoding").is_some_and(|it| it.contains("zstd")),
         tenant: get("x-scope-orgid"),
     }

@@ -3,9 +3,10 @@
 use super::shapes;
 use crate::{
     clock::Ktime,
+    config::settings::Signal,
     query::{
         proto::{AgentStatus, Component, Events, Exporter, Filter, Head, StatusAnswer},
-        snapshot::{Exported, ExporterView, Numbers, Signal, Snapshot},
+        snapshot::{Exported, ExporterView, Numbers, Snapshot},
     },
 };
 
