@@ -93,6 +93,8 @@ vitals! {
     MetricsSent => Total("metric_requests_sent");
     /// Metric requests that were not accepted. Their values are cumulative: the next one carries them.
     MetricsFailed => Lost("metric_request_failed");
+    /// Points of accepted metric requests that the collector threw away.
+    MetricPointsRefused => Lost("metric_points_refused");
     /// Export requests that failed and were tried again.
     ExportRetries => Total("export_retries");
     /// Processes under watch.

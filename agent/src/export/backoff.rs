@@ -17,14 +17,13 @@ impl Backoff {
         Self { next: first, max }
     }
 
-    /// What the collector `asked` for beats our own wait, up to `max`.
+    /// Our own wait, or what the collector `asked` for if that is longer, up to `max`: a `Retry-After: 0`
+    /// must not make us ask without a pause.
     pub(super) fn next(&mut self, asked: Option<Duration>, random: u32) -> Duration {
         let wait = self.next.min(self.max);
         self.next = wait.saturating_mul(2);
-        match asked {
-            Some(asked) => asked.min(self.max),
-            None => wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX)),
-        }
+        let own = wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX));
+        asked.unwrap_or_default().min(self.max).max(own)
     }
 }
 
@@ -50,8 +49,13 @@ mod tests {
 
     #[test]
     fn the_collector_may_ask_but_not_for_ever() {
-        let asked = [Some(Duration::from_millis(7)), Some(Duration::from_secs(86_400)), None];
-        assert_eq!(waits(u32::MAX, &asked), [7, 2000, 2000]);
+        let asked = [Some(Duration::from_millis(700)), Some(Duration::from_secs(86_400)), None];
+        assert_eq!(waits(u32::MAX, &asked), [700, 2000, 2000]);
+    }
+
+    #[test]
+    fn at_once_is_not_taken_literally() {
+        assert_eq!(waits(0, &[Some(Duration::ZERO); 4]), [250, 500, 1000, 1000]);
     }
 
     fn waits(random: u32, asked: &[Option<Duration>]) -> Vec<u128> {

@@ -79,10 +79,12 @@ impl Courier {
 
     fn warn_of_partial(&self, accepted: &Accepted) {
         let Accepted { rejected, message } = accepted;
-        if (*rejected == 0 && message.is_empty()) || self.warnings.pass(clock::now()).is_none() {
+        if *rejected == 0 && message.is_empty() {
             return;
         }
-        warn!(signal = ?self.signal, rejected, %message, "The collector took a request in part.");
+        if let Some(left_out) = self.warnings.pass(clock::now()) {
+            warn!(signal = ?self.signal, rejected, %message, left_out, "The collector took a request in part.");
+        }
     }
 }
 

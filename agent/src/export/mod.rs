@@ -32,6 +32,7 @@ pub use self::{
     error::ExportError,
     http_durations::HttpDurations,
     node::Node,
+    otlp::spans::{AttributeSink, attributes},
     own::Own,
     sender::Sender,
     task::{

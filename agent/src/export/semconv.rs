@@ -45,8 +45,12 @@ pub const CLIENT_ADDRESS: &str = "client.address";
 pub const CLIENT_PORT: &str = "client.port";
 pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
 pub const NETWORK_PEER_PORT: &str = "network.peer.port";
-pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 pub const NETWORK_TRANSPORT: &str = "network.transport";
+
+// https://opentelemetry.io/docs/specs/semconv/registry/attributes/peer/, .../service/
+/// Deprecated for [`SERVICE_PEER_NAME`], but the only one of the two that Tempo's service graph reads.
+pub const PEER_SERVICE: &str = "peer.service";
+pub const SERVICE_PEER_NAME: &str = "service.peer.name";
 
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/, .../thread/
 pub const ERROR_TYPE: &str = "error.type";
@@ -83,7 +87,6 @@ pub const EDGE_RETRANSMITS: &str = "taskscope.edge.retransmits";
 pub const EDGE_RTT: &str = "taskscope.edge.rtt";
 /// Tells edges apart whose ends have the same names.
 pub const EDGE_ID: &str = "taskscope.edge.id";
-pub const EDGE_ROLE_CONFIDENCE: &str = "taskscope.edge.role_confidence";
 /// `to_server` or `to_client`.
 pub const EDGE_DIRECTION: &str = "taskscope.edge.direction";
 /// `opened`, `failed` or `reset`.

@@ -81,8 +81,7 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
     if key.process.is_none() {
         return vec![yes(semconv::METRIC_OVERFLOW)];
     }
-    let mut attributes =
-        vec![text(semconv::HTTP_REQUEST_METHOD, key.method), text(semconv::NETWORK_PROTOCOL_VERSION, "1.1")];
+    let mut attributes = vec![text(semconv::HTTP_REQUEST_METHOD, key.method)];
     attributes.extend(key.status.map(|it| int(semconv::HTTP_RESPONSE_STATUS_CODE, it)));
     attributes.extend(key.error_type.as_deref().map(|it| text(semconv::ERROR_TYPE, it)));
     if let Some((address, port)) = &key.server {
@@ -117,12 +116,9 @@ mod tests {
             durations.record(span);
         }
         let want = "\
-web http.client.request.duration http.request.method=GET network.protocol.version=1.1 \
-http.response.status_code=200 server.address=shop server.port=8080 n=1 sum=0.001
-cart http.server.request.duration http.request.method=GET network.protocol.version=1.1 \
-http.response.status_code=200 n=1 sum=0.001
-cart http.server.request.duration http.request.method=GET network.protocol.version=1.1 \
-http.response.status_code=503 error.type=503 n=1 sum=0.001
+web http.client.request.duration http.request.method=GET http.response.status_code=200 server.address=shop server.port=8080 n=1 sum=0.001
+cart http.server.request.duration http.request.method=GET http.response.status_code=200 n=1 sum=0.001
+cart http.server.request.duration http.request.method=GET http.response.status_code=503 error.type=503 n=1 sum=0.001
 ";
         assert_eq!(lines(&durations), want);
     }

@@ -1,7 +1,8 @@
 //! Spans as one request: a `ResourceSpans` for each process.
 //!
 //! The conventions ask for `url.scheme`, and for `url.full` at clients: neither the scheme nor the
-//! query is known here, so they are absent rather than guessed.
+//! query is known here, so they are absent rather than guessed. So is `network.protocol.version`: only
+//! the major version is read.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -100,60 +101,84 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     number(out, 6, kind as u64);
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
-    attributes(&mut Attributes(out), span, method, addresses);
+    attributes(span, &mut Attributes { out, addresses });
     message(out, 15, |out| status(out, span));
     fixed_32(out, 16, FLAGS | remote);
 }
 
-/// Field 9 of a `Span`, once for each: a `KeyValue` of 1 key and 2 value, which is one of many fields.
-struct Attributes<'a>(&'a mut Vec<u8>);
+/// Takes the attributes of a span, in whatever form.
+pub trait AttributeSink {
+    fn text(&mut self, key: &'static str, value: &str);
+    fn yes(&mut self, key: &'static str);
+    fn int(&mut self, key: &'static str, value: u64);
 
-impl Attributes<'_> {
-    fn text(&mut self, key: &str, value: &str) {
-        self.push(key, |out| bytes(out, 1, value.as_bytes()));
-    }
-
-    fn yes(&mut self, key: &str) {
-        self.push(key, |out| number(out, 2, 1));
-    }
-
-    fn int(&mut self, key: &str, value: impl Into<u64>) {
-        self.push(key, |out| number(out, 3, value.into()));
-    }
-
-    fn push(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        message(self.0, 9, |out| {
-            bytes(out, 1, key.as_bytes());
-            message(out, 2, write);
-        });
+    /// IPv4 in its own form, also when it came over an IPv6 socket.
+    fn address(&mut self, key: &'static str, value: IpAddr) {
+        self.text(key, &text_of(value));
     }
 }
 
-fn attributes(out: &mut Attributes<'_>, span: &Span, method: &str, addresses: &mut Addresses) {
+/// Field 9 of a `Span`, once for each: a `KeyValue` of 1 key and 2 value, which is one of many fields.
+struct Attributes<'a> {
+    out: &'a mut Vec<u8>,
+    addresses: &'a mut Addresses,
+}
+
+impl AttributeSink for Attributes<'_> {
+    fn text(&mut self, key: &'static str, value: &str) {
+        push(self.out, key, |out| bytes(out, 1, value.as_bytes()));
+    }
+
+    fn yes(&mut self, key: &'static str) {
+        push(self.out, key, |out| number(out, 2, 1));
+    }
+
+    fn int(&mut self, key: &'static str, value: u64) {
+        push(self.out, key, |out| number(out, 3, value));
+    }
+
+    fn address(&mut self, key: &'static str, value: IpAddr) {
+        push(self.out, key, |out| bytes(out, 1, self.addresses.text(value).as_bytes()));
+    }
+}
+
+fn push(out: &mut Vec<u8>, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    message(out, 9, |out| {
+        bytes(out, 1, key.as_bytes());
+        message(out, 2, write);
+    });
+}
+
+/// All attributes of a span, names and values.
+pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
+    let method = semconv::method(&span.method);
     out.text(semconv::HTTP_REQUEST_METHOD, method);
     if method == semconv::METHOD_OTHER && !span.method.is_empty() {
         out.text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method);
     }
     out.text(semconv::URL_PATH, &span.path);
-    out.text(semconv::NETWORK_PROTOCOL_VERSION, "1.1");
     let (address, port) = server(span);
     if let Some(address) = address {
         out.text(semconv::SERVER_ADDRESS, &address);
+        if span.side == Side::Client {
+            // Names the other end of the edge when it makes no spans; where it does, its own name wins.
+            out.text(semconv::PEER_SERVICE, &address);
+            out.text(semconv::SERVICE_PEER_NAME, &address);
+        }
     }
     if let Some(port) = port {
-        out.int(semconv::SERVER_PORT, port);
+        out.int(semconv::SERVER_PORT, port.into());
     }
     if let Some(peer) = span.peer {
-        let address = addresses.text(peer.ip());
         if span.side == Side::Server {
-            out.text(semconv::CLIENT_ADDRESS, address);
-            out.int(semconv::CLIENT_PORT, peer.port());
+            out.address(semconv::CLIENT_ADDRESS, peer.ip());
+            out.int(semconv::CLIENT_PORT, peer.port().into());
         }
-        out.text(semconv::NETWORK_PEER_ADDRESS, address);
-        out.int(semconv::NETWORK_PEER_PORT, peer.port());
+        out.address(semconv::NETWORK_PEER_ADDRESS, peer.ip());
+        out.int(semconv::NETWORK_PEER_PORT, peer.port().into());
     }
     if let Some(status) = span.status() {
-        out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status);
+        out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status.into());
     }
     if let Some(error_type) = semconv::error_type(span) {
         out.text(semconv::ERROR_TYPE, &error_type);
@@ -196,7 +221,7 @@ fn split_host(host: &str) -> (&str, Option<u16>) {
     (name.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
-/// IPv4 in its own form, also when it came over an IPv6 socket.
+/// As [`AttributeSink::address`] has it.
 fn text_of(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
 }
@@ -240,8 +265,7 @@ mod tests {
     fn a_server_answers() {
         check(
             "server GET 200 host=shop:8080 local=10.0.0.1:8080 peer=10.0.0.2:5000",
-            "Server GET Unset | http.request.method=GET url.path=/cart network.protocol.version=1.1 \
-             server.address=shop server.port=8080 client.address=10.0.0.2 client.port=5000 \
+            "Server GET Unset | http.request.method=GET url.path=/cart server.address=shop server.port=8080 client.address=10.0.0.2 client.port=5000 \
              network.peer.address=10.0.0.2 network.peer.port=5000 http.response.status_code=200",
         );
     }
@@ -250,8 +274,8 @@ mod tests {
     fn a_client_knows_the_port_from_its_connection() {
         check(
             "client POST 200 host=api.example peer=10.0.0.2:443 goid=7 joined=goid",
-            "Client POST Unset | http.request.method=POST url.path=/cart network.protocol.version=1.1 \
-             server.address=api.example server.port=443 network.peer.address=10.0.0.2 \
+            "Client POST Unset | http.request.method=POST url.path=/cart server.address=api.example \
+             peer.service=api.example service.peer.name=api.example server.port=443 network.peer.address=10.0.0.2 \
              network.peer.port=443 http.response.status_code=200 taskscope.joined_by=goid thread.id=7",
         );
     }

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{BEAT, stopped};
 use crate::{
-    assemble::span::Span,
+    assemble::span::Batch,
     clock,
     export::http_durations::HttpDurations,
     vitals::{Part, Vitals},
@@ -17,7 +17,7 @@ use crate::{
 
 /// What [`run_durations`] needs.
 pub struct DurationExport {
-    pub spans: mpsc::Receiver<Vec<Arc<Span>>>,
+    pub spans: mpsc::Receiver<Batch>,
     /// Read by [`super::metrics::run_metrics`], which waits for its end before it sends the last metrics.
     pub durations: watch::Sender<Arc<HttpDurations>>,
     pub vitals: Arc<Vitals>,

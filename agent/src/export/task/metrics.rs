@@ -19,7 +19,7 @@ use crate::{
         http_durations::HttpDurations,
         node::Node,
         otlp::{durations, edges, fit::fit_all, point::Moment},
-        sender::{Sender, Signal},
+        sender::{Accepted, Sender, Signal},
         throttle::Throttle,
     },
     vitals::{Part, Vital, Vitals},
@@ -52,7 +52,8 @@ pub async fn run_metrics(export: MetricExport) {
         warnings: Arc::new(Throttle::default()),
         shutdown: shutdown.clone(),
     };
-    let mut worker = Worker { courier, node, edges, durations, starts: Clock::new(), in_flight: None };
+    let mut worker =
+        Worker { courier, node, edges, durations, starts: Clock::new(), in_flight: None, is_due: false };
     let mut send = interval(every);
     let mut beat = interval(BEAT);
     for it in [&mut send, &mut beat] {
@@ -62,9 +63,10 @@ pub async fn run_metrics(export: MetricExport) {
         tokio::select! {
             () = stopped(&mut shutdown) => break,
             () = landing(worker.in_flight.as_mut()) => worker.in_flight = None,
-            _ = send.tick() => worker.launch(every),
+            _ = send.tick() => worker.is_due = true,
             _ = beat.tick() => worker.courier.vitals.beat(Part::MetricExport),
         }
+        worker.launch(every);
     }
     worker.finish().await;
 }
@@ -77,12 +79,15 @@ struct Worker {
     /// Never set again, unlike others: see [`Moment`].
     starts: Clock,
     in_flight: Option<Boxed<()>>,
+    /// An interval is over, and nothing was launched for it.
+    is_due: bool,
 }
 
 impl Worker {
     /// A request that is still under way is not worth more than the next one: it ends with the interval.
     fn launch(&mut self, within: Duration) {
-        if self.in_flight.is_none() {
+        if self.is_due && self.in_flight.is_none() {
+            self.is_due = false;
             let bodies = self.bodies();
             self.in_flight = Some(Box::pin(send_all(self.courier.clone(), bodies, within)));
         }
@@ -108,19 +113,30 @@ impl Worker {
     }
 }
 
-async fn send_all(courier: Courier, bodies: Vec<Bytes>, within: Duration) {
-    let vitals = Arc::clone(&courier.vitals);
-    let n_bodies = bodies.len() as u64;
-    let mut n_sent = 0;
-    let all = async {
-        for body in bodies {
-            if courier.clone().deliver(body).await.is_ok() {
-                n_sent += 1;
-                vitals.add(Vital::MetricsSent, 1);
+/// Counts as failed what is not sent within the time, or when the future is dropped.
+fn send_all(courier: Courier, bodies: Vec<Bytes>, within: Duration) -> impl Future<Output = ()> + use<> {
+    let mut unsent = Unsent { n_bodies: bodies.len() as u64, vitals: Arc::clone(&courier.vitals) };
+    async move {
+        let all = async {
+            for body in bodies {
+                if let Ok(Accepted { rejected, .. }) = courier.clone().deliver(body).await {
+                    unsent.n_bodies -= 1;
+                    unsent.vitals.add(Vital::MetricsSent, 1);
+                    unsent.vitals.add(Vital::MetricPointsRefused, rejected);
+                }
             }
-        }
-    };
-    // What is not sent by then is counted as failed.
-    drop(timeout(within, all).await);
-    vitals.add(Vital::MetricsFailed, n_bodies - n_sent);
+        };
+        drop(timeout(within, all).await);
+    }
+}
+
+struct Unsent {
+    n_bodies: u64,
+    vitals: Arc<Vitals>,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.vitals.add(Vital::MetricsFailed, self.n_bodies);
+    }
 }

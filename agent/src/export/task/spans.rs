@@ -180,7 +180,12 @@ impl Worker {
         let drain = self.courier.pace.drain;
         // What is left after it is counted.
         drop(timeout(drain, self.drain()).await);
-        self.vitals.add(Vital::SpansLostAtShutdown, self.waiting());
+        let lost = self.waiting();
+        self.vitals.add(Vital::SpansLostAtShutdown, lost);
+        // Nobody can ask any more.
+        if lost != 0 {
+            tracing::warn!(spans = lost, "These were not sent before the end.");
+        }
         self.vitals.set(Vital::SpansQueued, 0);
     }
 

@@ -277,26 +277,65 @@ async fn the_last_metrics_hold_the_last_spans() {
 #[tokio::test]
 async fn metrics_that_nobody_takes_are_counted() {
     let address = free_address().await;
-    let (stop, shutdown) = watch::channel(false);
-    let (_edges, edges) = watch::channel(Arc::new(vec![Arc::new(testing::edge())]));
-    let (_, durations) = watch::channel(Arc::default());
-    let vitals = Arc::new(Vitals::new());
-    let task = tokio::spawn(run_metrics(MetricExport {
-        sender: Sender::new(&settings(address, Grpc)).unwrap(),
-        node: Arc::new(testing::node()),
-        interval: Duration::from_millis(50),
-        edges,
-        durations,
-        vitals: Arc::clone(&vitals),
-        shutdown,
-        pace: quick(),
-    }));
+    let (stop, vitals, task) = metrics(&settings(address, Grpc), Duration::from_millis(50));
     eventually("two failed requests", || 2 <= vitals.get(Vital::MetricsFailed)).await;
     let mut collector = Collector::start_at(address, Grpc, &[], None).await;
     let Received::Metrics(request, _) = collector.next().await else { unreachable!() };
     assert!(format!("{request:?}").contains("taskscope.edge.bytes"));
     stop.send_replace(true);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn points_that_a_collector_throws_away_are_counted() {
+    let collector = Collector::start(Grpc, &[Partial(3), Partial(4)]).await;
+    let (stop, vitals, task) = metrics(&settings(collector.address, Grpc), Duration::from_millis(20));
+    eventually("both answers", || vitals.get(Vital::MetricPointsRefused) == 7).await;
+    stop.send_replace(true);
+    task.await.unwrap();
+    assert_eq!(vitals.get(Vital::MetricsFailed), 0);
+}
+
+#[tokio::test]
+async fn a_request_under_way_at_shutdown_is_counted() {
+    let collector = Collector::start(Grpc, &[Silent, Accept]).await;
+    let (stop, vitals, task) = metrics(&settings(collector.address, Grpc), Duration::from_secs(3600));
+    eventually("a beat", || vitals.last_beat(Part::MetricExport).is_some()).await;
+    eventually("the request", || collector.received.is_empty() && collector.n_asked() == 1).await;
+    stop.send_replace(true);
+    task.await.unwrap();
+    assert_eq!((vitals.get(Vital::MetricsSent), vitals.get(Vital::MetricsFailed)), (1, 1));
+}
+
+/// An interval that finds a request under way is not lost: the next one goes as soon as it landed.
+#[tokio::test(start_paused = true)]
+async fn each_interval_has_its_request() {
+    let collector = Collector::start(Grpc, &[Silent; 6]).await;
+    let mut settings = settings(collector.address, Grpc);
+    settings.timeout = Duration::from_secs(3600);
+    let (stop, vitals, task) = metrics(&settings, Duration::from_secs(10));
+    eventually_within(Duration::from_secs(75), "six tries", || vitals.get(Vital::MetricsFailed) == 6).await;
+    stop.send_replace(true);
+    task.await.unwrap();
+}
+
+/// `run_metrics` with one edge.
+fn metrics(settings: &Otlp, interval: Duration) -> (watch::Sender<bool>, Arc<Vitals>, JoinHandle<()>) {
+    let (stop, shutdown) = watch::channel(false);
+    let (_, edges) = watch::channel(Arc::new(vec![Arc::new(testing::edge())]));
+    let (_, durations) = watch::channel(Arc::default());
+    let vitals = Arc::new(Vitals::new());
+    let task = tokio::spawn(run_metrics(MetricExport {
+        sender: Sender::new(settings).unwrap(),
+        node: Arc::new(testing::node()),
+        interval,
+        edges,
+        durations,
+        vitals: Arc::clone(&vitals),
+        shutdown,
+        pace: quick(),
+    }));
+    (stop, vitals, task)
 }
 
 /// Who exports metrics only wants those of requests, too.
@@ -463,12 +502,16 @@ fn spans_of_now(n: u64) -> Batch {
 }
 
 async fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    eventually_within(Duration::from_secs(20), what, is_true).await;
+}
+
+async fn eventually_within(patience: Duration, what: &str, is_true: impl Fn() -> bool) {
     let wait = async {
         while !is_true() {
             sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{what} did not come"));
+    timeout(patience, wait).await.unwrap_or_else(|_| panic!("{what} did not come"));
 }
 
 fn quick() -> Pace {

@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,12 +61,14 @@ pub(crate) struct Envelope {
 #[derive(Clone)]
 pub(crate) struct Desk {
     answers: Arc<Mutex<VecDeque<Answer>>>,
+    n_asked: Arc<AtomicUsize>,
     received: mpsc::UnboundedSender<Received>,
 }
 
 impl Desk {
     /// Keeps what was accepted; the answer to it.
     pub(crate) fn take(&self, received: Received) -> Answer {
+        self.n_asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Ok);
         if matches!(answer, Answer::Ok | Answer::Partial(_)) {
             // A test that ended does not read any more.
@@ -76,6 +81,7 @@ impl Desk {
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
     pub(crate) received: mpsc::UnboundedReceiver<Received>,
+    n_asked: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
@@ -101,14 +107,20 @@ impl Collector {
         let address = listener.local_addr().unwrap();
         let (sender, received) = mpsc::unbounded_channel();
         let answers = Arc::new(Mutex::new(answers.iter().copied().collect()));
-        let desk = Desk { answers, received: sender };
+        let n_asked = Arc::new(AtomicUsize::new(0));
+        let desk = Desk { answers, n_asked: Arc::clone(&n_asked), received: sender };
         let server = match protocol {
             OtlpProtocol::Grpc => tokio::spawn(serve_grpc(listener, desk, tls.cloned())),
             OtlpProtocol::HttpProtobuf => {
                 tokio::spawn(http::serve(listener, desk, tls.map(Certificates::acceptor)))
             }
         };
-        Self { address, received, server }
+        Self { address, received, n_asked, server }
+    }
+
+    /// Requests that came, whatever the answer.
+    pub(crate) fn n_asked(&self) -> usize {
+        self.n_asked.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn next(&mut self) -> Received {
