@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     assemble::{
-        span::{self, Outcome, Side},
+        span::{self, Side},
         traces::{Trace, traces},
     },
     clock::Ktime,
+    export::{self, AttributeSink},
     query::{
         proto::{Filter, Span, TraceAnswer, TraceRoot, TraceSummary, TraceTree, TracesAnswer, Value},
         snapshot::Snapshot,
@@ -125,47 +126,26 @@ fn status(is_error: bool) -> String {
     if is_error { "error".to_owned() } else { "ok".to_owned() }
 }
 
+/// The same as are exported.
 fn attributes(span: &span::Span) -> BTreeMap<String, Value> {
-    let mut attributes = BTreeMap::new();
-    let mut add = |name: &str, value| attributes.insert(name.to_owned(), value);
-    add("http.request.method", text(&*span.method));
-    add("url.path", text(&*span.path));
-    if !span.host.is_empty() {
-        let (address, port) = address_and_port(&span.host);
-        add("server.address", text(address));
-        if let Some(port) = port {
-            add("server.port", count(u64::from(port)));
-        }
-    }
-    if let Some(peer) = span.peer {
-        add("network.peer.address", text(peer.ip().to_string()));
-        add("network.peer.port", count(u64::from(peer.port())));
-    }
-    match span.outcome {
-        Outcome::Status(status) => {
-            add("http.response.status_code", count(u64::from(status)));
-        }
-        Outcome::Hijacked => {}
-        Outcome::Aborted => {
-            add("error.type", text("aborted"));
-        }
-        Outcome::Failed => {
-            add("error.type", text("failed"));
-        }
-        Outcome::NoConnection => {
-            add("error.type", text("no_connection"));
-        }
-    }
-    attributes
+    let mut map = Map(BTreeMap::new());
+    export::attributes(span, &mut map);
+    map.0
 }
 
-/// `Host` may come without a port, and an IPv6 address without one has colons too.
-fn address_and_port(host: &str) -> (&str, Option<u16>) {
-    match host.rsplit_once(':') {
-        Some((address, port)) if !address.contains(':') || address.ends_with(']') => {
-            port.parse().map_or((host, None), |port| (address, Some(port)))
-        }
-        _ => (host, None),
+struct Map(BTreeMap<String, Value>);
+
+impl AttributeSink for Map {
+    fn text(&mut self, key: &'static str, value: &str) {
+        self.0.insert(key.to_owned(), text(value));
+    }
+
+    fn yes(&mut self, key: &'static str) {
+        self.text(key, "true");
+    }
+
+    fn int(&mut self, key: &'static str, value: u64) {
+        self.0.insert(key.to_owned(), count(value));
     }
 }
 
@@ -188,16 +168,23 @@ fn has_error(trace: &Trace<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::samples;
+    use crate::{assemble::span::Outcome, query::samples};
 
     #[test]
-    fn a_host_may_have_a_port() {
-        assert_eq!(address_and_port("cart:8080"), ("cart", Some(8080)));
-        assert_eq!(address_and_port("cart"), ("cart", None));
-        assert_eq!(address_and_port("[::1]:80"), ("[::1]", Some(80)));
-        assert_eq!(address_and_port("[::1]"), ("[::1]", None));
-        assert_eq!(address_and_port("::1"), ("::1", None));
-        assert_eq!(address_and_port("cart:99999"), ("cart:99999", None));
+    fn a_span_has_the_attributes_that_are_exported() {
+        for (outcome, want) in [
+            (Outcome::Failed, Some("connection_failed")),
+            (Outcome::NoConnection, Some("connect_failed")),
+            (Outcome::Status(503), Some("503")),
+            (Outcome::Status(200), None),
+        ] {
+            let mut client = (*samples::snapshot().traces[0].spans[1]).clone();
+            (client.host, client.outcome) = ("[::1]:80".to_owned(), outcome);
+            let got = attributes(&client);
+            assert_eq!(got.get("error.type"), want.map(text).as_ref(), "{outcome:?}");
+            let server = (got.get("server.address"), got.get("server.port"));
+            assert_eq!(server, (Some(&text("::1")), Some(&count(80))));
+        }
     }
 
     #[test]
