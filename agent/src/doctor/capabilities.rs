@@ -61,11 +61,12 @@ impl Capabilities {
         Self(0)
     }
 
-    /// SYS_ADMIN stands in for BPF and PERFMON, as in the kernel's `bpf_capable`, and for what loads
-    /// and attaches network programs; not for the rest.
+    /// SYS_ADMIN stands in for BPF and PERFMON, as in the kernel's `bpf_capable`, and for NET_ADMIN where
+    /// network programs are loaded (`bpf_prog_load`), which is all that it is asked for here; not for the
+    /// rest.
     pub(crate) fn has(self, capability: Capability) -> bool {
-        let by_admin = matches!(capability, Capability::Bpf | Capability::Perfmon) && self.bit(SYS_ADMIN);
-        by_admin || self.bit(capability.bit())
+        let stands_in = matches!(capability, Capability::Bpf | Capability::Perfmon | Capability::NetAdmin);
+        stands_in && self.bit(SYS_ADMIN) || self.bit(capability.bit())
     }
 
     fn bit(self, bit: u32) -> bool {
@@ -96,6 +97,6 @@ mod tests {
         // Those of the unit, without DAC_READ_SEARCH.
         check("CapEff:\t000000c000081000", &["CAP_DAC_READ_SEARCH"]);
         // SYS_ADMIN alone.
-        check("CapEff:\t0000000000200000", &all[2..]);
+        check("CapEff:\t0000000000200000", &all[3..]);
     }
 }

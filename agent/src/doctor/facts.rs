@@ -93,6 +93,15 @@ impl Facts {
         }
     }
 
+    /// The kernel half is one object: where its types cannot be found none of it loads, and the agent
+    /// does not start.
+    pub(crate) fn need_start(&self, verdict: &mut Verdict) {
+        if !self.has_btf {
+            let detail = "the agent cannot start: the kernel has no BTF";
+            verdict.against(State::Missing, detail, "use a kernel with CONFIG_DEBUG_INFO_BTF");
+        }
+    }
+
     /// What every program of the kernel half that traces stands on.
     pub(crate) fn need_tracing(&self, verdict: &mut Verdict) {
         if !self.has_bpf {

@@ -4,7 +4,7 @@ use super::{
     capabilities::Capability,
     facts::{Facts, SOCKET_STORAGE_IN_TRACING, TCX, UPROBE_COOKIE, UPROBE_MULTI},
     inputs::Inputs,
-    interfaces::Kind,
+    interfaces::Interface,
     verdict::{Check, State, Verdict},
 };
 use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, XdpMode};
@@ -15,7 +15,7 @@ pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Ch
         packets(facts, inputs, settings),
         http_spans(facts, inputs, settings),
         container_names(facts),
-        export(settings),
+        export(facts, settings),
     ]
 }
 
@@ -27,9 +27,8 @@ fn topology(facts: &Facts) -> Check {
         SOCKET_STORAGE_IN_TRACING,
         "storage of sockets in tracing",
     );
-    if !facts.has_btf {
-        verdict.against(State::Missing, "the kernel has no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF");
-    } else if !facts.tracepoints_missing.is_empty() {
+    facts.need_start(&mut verdict);
+    if facts.has_btf && !facts.tracepoints_missing.is_empty() {
         let names = facts.tracepoints_missing.join(", ");
         verdict.against(State::Missing, format!("the kernel has no tracepoint {names}"), "");
     }
@@ -44,6 +43,7 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     if settings.xdp == XdpMode::Off {
         return verdict.check(FEATURE, "switched off by the setting xdp");
     }
+    facts.need_start(&mut verdict);
     if !facts.has_bpf {
         verdict.against(State::Missing, "the kernel has no bpf()", "use a kernel with CONFIG_BPF_SYSCALL");
     }
@@ -52,7 +52,7 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     if settings.xdp == XdpMode::Auto {
         facts.need_version(&mut verdict, State::Degraded, TCX, "TCX, where XDP is refused,");
     }
-    let physical = inputs.interfaces.iter().any(|it| it.kind() == Kind::Physical);
+    let physical = inputs.interfaces.iter().any(Interface::is_physical);
     if settings.interfaces.is_empty() && !physical {
         verdict.against(State::Degraded, "there is no physical interface here", "name one with --interface");
     }
@@ -70,6 +70,7 @@ fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     if !settings.http_spans {
         return verdict.check(FEATURE, "switched off by the setting http_spans");
     }
+    facts.need_start(&mut verdict);
     if inputs.architecture != "x86_64" {
         let detail = format!("probes are placed on x86_64 only, this is {}", inputs.architecture);
         verdict.against(State::Missing, detail, "");
@@ -92,6 +93,7 @@ fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
 
 fn container_names(facts: &Facts) -> Check {
     let mut verdict = Verdict::new();
+    facts.need_start(&mut verdict);
     facts.need_all_processes(&mut verdict);
     let wanted = [Capability::SysPtrace, Capability::DacReadSearch];
     facts.need(
@@ -104,8 +106,9 @@ fn container_names(facts: &Facts) -> Check {
 }
 
 /// Nothing is sent: an ordinary user may ask without being seen at the collector.
-fn export(settings: &Settings) -> Check {
+fn export(facts: &Facts, settings: &Settings) -> Check {
     let mut verdict = Verdict::new();
+    facts.need_start(&mut verdict);
     let places: Vec<_> = settings.otlp.each().map(|(signal, otlp)| place(signal, otlp)).collect();
     match places.len() {
         0 => {

@@ -1,6 +1,6 @@
 //! Interfaces by kind, and what the agent puts on each.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use super::{
     facts::{Facts, TCX},
@@ -25,7 +25,7 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Physical,
-    /// Part of a bond or team: its packets are met at the master.
+    /// Physical, and part of a bond.
     Slave,
     Loopback,
     Veth,
@@ -41,7 +41,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Physical => "physical",
-            Self::Slave => "physical, part of another",
+            Self::Slave => "physical, part of a bond",
             Self::Loopback => "loopback",
             Self::Veth => "veth",
             Self::Bridge => "bridge",
@@ -66,14 +66,25 @@ impl Interface {
             uevent: text("uevent"),
             ifindex: text("ifindex"),
             iflink: text("iflink"),
-            entries: names(folder),
+            entries: names(folder).unwrap_or_default(),
         }
     }
 
-    pub(super) fn read_all(folder: &Path) -> Vec<Self> {
+    /// Those of this network namespace.
+    pub(crate) fn all() -> io::Result<Vec<Self>> {
+        let folder = Path::new("/sys/class/net");
         // `bonding_masters` is a file beside them.
-        let folders = names(folder).into_iter().map(|it| folder.join(it)).filter(|it| it.is_dir());
-        folders.map(|it| Self::read(&it)).collect()
+        let folders = names(folder)?.into_iter().map(|it| folder.join(it)).filter(|it| it.is_dir());
+        Ok(folders.map(|it| Self::read(&it)).collect())
+    }
+
+    /// Whether the agent puts its packet program there unasked.
+    ///
+    /// On the cards of a bond or team rather than on the bond: there every packet passes once, native XDP
+    /// runs in the card's own driver, and a program on the bond would keep cards from being added to it
+    /// that have one of their own (`bond_enslave`).
+    pub(crate) fn is_physical(&self) -> bool {
+        matches!(self.kind(), Kind::Physical | Kind::Slave)
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -110,7 +121,7 @@ fn check(facts: &Facts, interface: &Interface, settings: &Settings) -> Check {
     let mut verdict = Verdict::new();
     let kind = interface.kind();
     let named = settings.interfaces.contains(&interface.name);
-    let chosen = named || settings.interfaces.is_empty() && kind == Kind::Physical;
+    let chosen = named || settings.interfaces.is_empty() && interface.is_physical();
     let what = match (settings.xdp, chosen) {
         (XdpMode::Off, _) => "nothing, the setting xdp is off",
         (XdpMode::Native, true) => "native XDP",
@@ -126,11 +137,11 @@ fn check(facts: &Facts, interface: &Interface, settings: &Settings) -> Check {
 }
 
 /// Sorted, so that reports are the same each time.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?.flatten();
     let mut names: Vec<_> = entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    names
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -167,8 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn the_cards_of_a_bond_are_looked_at_and_the_bond_is_not() {
+        for (entries, want) in [
+            (&["device"][..], true),
+            (&["bonding_slave", "device", "master"], true),
+            (&["device", "master"], true),
+            (&["bonding"], false),
+            (&[], false),
+        ] {
+            let entries = entries.iter().map(|&it| it.into()).collect();
+            let interface = Interface { kind: ETHERNET.into(), entries, ..Interface::default() };
+            assert_eq!(interface.is_physical(), want, "{interface:?}");
+        }
+    }
+
+    #[test]
     fn this_machine_has_a_loopback() {
-        let all = Interface::read_all(Path::new("/sys/class/net"));
+        let all = Interface::all().unwrap();
         assert!(all.iter().any(|it| it.name == "lo" && it.kind() == Kind::Loopback), "{all:?}");
     }
 }

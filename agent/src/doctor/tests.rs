@@ -183,6 +183,10 @@ fn what_a_kernel_was_built_or_booted_without() {
         &Inputs { btf: None, ..root() },
         &[
             ("topology", State::Missing, "no BTF | use a kernel with CONFIG_DEBUG_INFO_BTF"),
+            ("packets", State::Missing, "cannot start: the kernel has no BTF"),
+            ("http spans", State::Missing, "cannot start: the kernel has no BTF"),
+            ("container names", State::Missing, "cannot start: the kernel has no BTF"),
+            ("export", State::Missing, "cannot start: the kernel has no BTF"),
             ("btf", State::Missing, "/sys/kernel/btf/vmlinux"),
         ],
     );

@@ -1,6 +1,6 @@
 //! The packet program on interfaces: XDP in the driver, or TCX where that is refused or taken.
 
-use std::{ffi::CString, fs, io, path::PathBuf};
+use std::{ffi::CString, io};
 
 use agent_common::names;
 use aya::{
@@ -12,13 +12,13 @@ use aya::{
 };
 
 use super::KernelError;
-use crate::config::settings::XdpMode as Wish;
+use crate::{config::settings::XdpMode as Wish, doctor};
 
 /// A network interface of the agent's own network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     pub name: String,
-    /// Ethernet with a parent device: a network card, not a bridge, tunnel or pair.
+    /// A network card, as `taskscope doctor` sees it: not a bridge, tunnel or pair.
     pub is_physical: bool,
 }
 
@@ -45,21 +45,11 @@ impl Hook {
 ///
 /// When `/sys/class/net` cannot be read.
 pub fn interfaces(named: &[String]) -> io::Result<Vec<Interface>> {
-    const ARPHRD_ETHER: &str = "1";
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/sys/class/net")? {
-        let path: PathBuf = entry?.path();
-        let Some(name) = path.file_name().and_then(|it| it.to_str()) else {
-            continue;
-        };
-        let ether = fs::read_to_string(path.join("type")).is_ok_and(|it| it.trim() == ARPHRD_ETHER);
-        let is_physical = ether && path.join("device").exists();
-        if named.is_empty() || named.iter().any(|it| it == name) {
-            found.push(Interface { name: name.to_owned(), is_physical });
-        }
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    let found = doctor::Interface::all()?
+        .into_iter()
+        .filter(|it| named.is_empty() || named.contains(&it.name))
+        .map(|it| Interface { is_physical: it.is_physical(), name: it.name });
+    Ok(found.collect())
 }
 
 pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Option<Hook>, KernelError> {
