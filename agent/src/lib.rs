@@ -3,6 +3,7 @@
 //! A module uses only modules before it in this list; `cargo xtask tidy` checks that.
 
 pub mod assemble;
+pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod decode;

@@ -1,6 +1,6 @@
 //! Tries until the collector has taken a request or refused it for good.
 
-use std::{error::Error, fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use prost::bytes::Bytes;
 use tokio::{sync::watch, time::sleep};
@@ -13,7 +13,7 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
-    clock,
+    causes, clock,
     vitals::{Vital, Vitals},
 };
 
@@ -69,7 +69,7 @@ impl Courier {
 
     fn warn_of(&self, failure: &Failure) {
         if let Some(left_out) = self.warnings.pass(clock::now()) {
-            let (signal, error) = (self.signal, chain(&failure.cause));
+            let (signal, error) = (self.signal, causes::chain(&failure.cause));
             match failure.is_permanent {
                 true => warn!(?signal, %error, left_out, "The collector refused a request."),
                 false => warn!(?signal, %error, left_out, "Cannot export, trying again."),
@@ -86,16 +86,4 @@ impl Courier {
             warn!(signal = ?self.signal, rejected, %message, left_out, "The collector took a request in part.");
         }
     }
-}
-
-/// The cause of a failed connection is some levels down.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Writing into a `String` cannot fail.
-        write!(text, ": {error}").unwrap_or_default();
-        source = error.source();
-    }
-    text
 }

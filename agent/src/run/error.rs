@@ -1,7 +1,8 @@
 //! Why the agent cannot start.
 
-use std::{error::Error, fmt, io};
+use std::io;
 
+pub(super) use crate::causes::chain;
 use crate::{export::ExportError, kernel::KernelError, query::server::ServeError};
 
 #[derive(Debug, thiserror::Error)]
@@ -26,19 +27,4 @@ impl RunError {
     pub fn is_bad_setting(&self) -> bool {
         matches!(self, Self::Export(_))
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> impl fmt::Display {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
