@@ -9,11 +9,12 @@ use std::{
 };
 
 use agent::{
+    causes,
     clock::{self, Clock},
     config::{self, AgentArgs, settings::Settings},
     doctor,
     query::{
-        self, Outcome, Screen, ScreenKind,
+        self, Screen, ScreenKind,
         command::{ClientCommand, DoctorArgs},
         print::doctor::{Patient, Row},
     },
@@ -22,7 +23,6 @@ use agent::{
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 const FAILED: u8 = 1;
-const NOTHING_FOUND: u8 = 2;
 const BAD_USAGE: u8 = 64;
 
 /// Sees who talks to whom, how fast and with what errors, with no change to the programs.
@@ -145,10 +145,9 @@ fn ask(command: &ClientCommand) -> Result<ExitCode, Failure> {
     let outcome = runtime.block_on(query::run(command, &mut screen));
     // Before the complaint, which wants the lock.
     drop(notes);
-    match outcome.map_err(failed)? {
-        Outcome::Done => Ok(ExitCode::SUCCESS),
-        Outcome::NothingFound => Ok(ExitCode::from(NOTHING_FOUND)),
-    }
+    let outcome =
+        outcome.map_err(|error| if error.is_bad_setting() { misused(error) } else { failed(error) })?;
+    Ok(ExitCode::from(outcome.exit_status()))
 }
 
 fn screen_kind() -> ScreenKind {
@@ -157,15 +156,5 @@ fn screen_kind() -> ScreenKind {
 
 /// The error and its causes on one line; nobody may be listening, which is fine.
 fn complain(error: &dyn Error) {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    let _written = writeln!(io::stderr(), "taskscope: {line}");
+    let _written = writeln!(io::stderr(), "taskscope: {}", causes::chain(error));
 }

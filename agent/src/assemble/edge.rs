@@ -62,6 +62,8 @@ pub struct Connections {
     pub abandoned: u64,
     /// An ICMP error ended the attempt.
     pub unreachable: u64,
+    /// Any other error.
+    pub other: u64,
     /// Established ones that ended by a reset.
     pub reset: u64,
     /// Open now.
@@ -166,6 +168,7 @@ impl Counts {
                 timed_out: of.timed_out.saturating_sub(less.timed_out),
                 abandoned: of.abandoned.saturating_sub(less.abandoned),
                 unreachable: of.unreachable.saturating_sub(less.unreachable),
+                other: of.other.saturating_sub(less.other),
                 reset: of.reset.saturating_sub(less.reset),
                 active: of.active,
             },

@@ -184,7 +184,7 @@ impl Sockets {
             FailureClass::TimedOut => edge.connections.timed_out += 1,
             FailureClass::Abandoned => edge.connections.abandoned += 1,
             FailureClass::Unreachable => edge.connections.unreachable += 1,
-            FailureClass::Other => {}
+            FailureClass::Other => edge.connections.other += 1,
         }
     }
 

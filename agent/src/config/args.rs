@@ -20,6 +20,12 @@ pub struct AgentArgs {
 }
 
 impl AgentArgs {
+    /// As if only `key` had been typed.
+    pub(crate) fn of(key: Key, typed: Option<&str>) -> Self {
+        let values = typed.map(|it| (key, vec![it.to_owned()])).into_iter().collect();
+        Self { values, help_markdown: false }
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&[String]> {
         self.values.get(&key).map(Vec::as_slice)
     }

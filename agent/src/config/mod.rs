@@ -21,7 +21,7 @@ pub use self::{
     file::File,
     markdown::settings_table,
     pem::{Pem, PemError},
-    resolve::{load, resolve},
+    resolve::{load, resolve, socket},
     sources::{Env, Sources, environment},
     table::{Default, Key, Setting, Shape, TABLE},
 };

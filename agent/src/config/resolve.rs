@@ -1,6 +1,6 @@
 //! From what was said to what holds.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
     args::AgentArgs,
@@ -33,6 +33,13 @@ pub fn load(args: &AgentArgs, env: Env<'_>) -> Result<Settings, ConfigError> {
         drop(Pem::read(&otlp.tls)?);
     }
     Ok(settings)
+}
+
+/// Where clients find the agent, by the same rules; the file is the agent's alone.
+pub fn socket(typed: Option<&str>, env: Env<'_>) -> Result<PathBuf, ConfigError> {
+    let args = AgentArgs::of(Key::Socket, typed);
+    let sources = Sources { args: &args, env, file: None, hostname: "", signal: None };
+    sources.must(Key::Socket, value::path)
 }
 
 /// Touches nothing but its argument.

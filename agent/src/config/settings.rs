@@ -131,7 +131,7 @@ pub struct Settings {
     pub selection: Selection,
     /// Uprobes on Go programs' HTTP.
     pub http_spans: bool,
-    /// Name of this node: `host.name` and `k8s.node.name`.
+    /// Name of this node: `host.name`, and `k8s.node.name` of processes in pods.
     pub node: String,
     /// Of the agent itself, from `OTEL_RESOURCE_ATTRIBUTES`.
     pub resource_attributes: Vec<(String, String)>,

@@ -5,7 +5,7 @@ use std::{fs, process};
 /// The agent as a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// `host.name`, and `k8s.node.name` in a cluster.
+    /// `host.name`, and `k8s.node.name` of processes in pods.
     pub name: String,
     /// Version of taskscope.
     pub version: &'static str,

@@ -49,8 +49,8 @@ impl Desk {
 #[tonic::async_trait]
 impl Query for Desk {
     async fn status(&self, request: Request<Filter>) -> Result<Response<StatusAnswer>, Status> {
-        self.answer(&request, |snapshot, filter| {
-            Ok(status::answer(snapshot, &Numbers::read(&self.vitals), clock::now(), filter))
+        self.answer(&request, |snapshot, _| {
+            Ok(status::answer(snapshot, &Numbers::read(&self.vitals), clock::now()))
         })
     }
 

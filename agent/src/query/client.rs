@@ -4,11 +4,12 @@ use std::{
     error::Error as _,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 use tonic::{
     Response, Status,
     transport::{self, Channel, Endpoint},
@@ -22,6 +23,7 @@ use super::{
     },
     topology::{Incomplete, Topology},
 };
+use crate::config::ConfigError;
 
 #[derive(Debug, Error)]
 pub enum QueryError {
@@ -37,6 +39,15 @@ pub enum QueryError {
     NotAllowed { socket: PathBuf, source: io::Error },
     #[error("cannot connect to {socket}", socket = .socket.display())]
     Connect { socket: PathBuf, source: io::Error },
+    #[error(
+        "the agent on {socket} does not answer: it took {} s and said nothing; see its log, and whether its \
+         process is stuck (`ps`, `systemctl status taskscope`)",
+        PATIENCE.as_secs(),
+        socket = .socket.display()
+    )]
+    NoAnswer { socket: PathBuf },
+    #[error(transparent)]
+    Setting(#[from] ConfigError),
     #[error("what answers on {socket} is no agent of this kind", socket = .socket.display())]
     Handshake { socket: PathBuf, source: Box<transport::Error> },
     #[error("the agent did not answer: {}; `taskscope status` tells whether it is alive", .status.message())]
@@ -57,14 +68,33 @@ pub enum QueryError {
     Signal { source: io::Error },
 }
 
+/// For a connection, and for an answer. One over ten thousand edges takes some tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl QueryError {
+    /// Nothing was tried: the command line or the environment has to change first.
+    #[must_use]
+    pub fn is_bad_setting(&self) -> bool {
+        matches!(self, Self::Setting(_))
+    }
+}
+
 /// A connection to a running agent.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: QueryClient<Channel>,
+    socket: PathBuf,
 }
 
 impl Client {
     pub async fn connect(socket: &Path) -> Result<Self, QueryError> {
+        match timeout(PATIENCE, Self::connect_patiently(socket)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(QueryError::NoAnswer { socket: socket.to_owned() }),
+        }
+    }
+
+    async fn connect_patiently(socket: &Path) -> Result<Self, QueryError> {
         // Tried by itself first: the errors of a channel do not tell one cause from the other.
         UnixStream::connect(socket).await.map_err(|source| cannot_connect(socket, source))?;
         let path = socket.to_owned();
@@ -81,37 +111,44 @@ impl Client {
                 socket: socket.to_owned(),
                 source: Box::new(source),
             })?;
-        Ok(Self { inner: QueryClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES) })
+        let inner = QueryClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Self { inner, socket: socket.to_owned() })
     }
 
     pub async fn status(&mut self, filter: Filter) -> Result<StatusAnswer, QueryError> {
-        answer(self.inner.status(filter).await)
+        answer(&self.socket, self.inner.status(filter)).await
     }
 
     pub async fn targets(&mut self, filter: Filter) -> Result<TargetsAnswer, QueryError> {
-        answer(self.inner.targets(filter).await)
+        answer(&self.socket, self.inner.targets(filter)).await
     }
 
     pub async fn topology(&mut self, filter: Filter) -> Result<Topology, QueryError> {
-        let answer = answer(self.inner.topology(filter).await)?;
+        let answer = answer(&self.socket, self.inner.topology(filter)).await?;
         answer.try_into().map_err(|source| QueryError::Senseless { source })
     }
 
     pub async fn traces(&mut self, filter: Filter) -> Result<TracesAnswer, QueryError> {
-        answer(self.inner.traces(filter).await)
+        answer(&self.socket, self.inner.traces(filter)).await
     }
 
     /// `Filter::trace_id` says which.
     pub async fn trace(&mut self, filter: Filter) -> Result<TraceAnswer, QueryError> {
-        answer(self.inner.trace(filter).await)
+        answer(&self.socket, self.inner.trace(filter)).await
     }
 
     pub async fn findings(&mut self, filter: Filter) -> Result<FindingsAnswer, QueryError> {
-        answer(self.inner.findings(filter).await)
+        answer(&self.socket, self.inner.findings(filter)).await
     }
 }
 
-fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, QueryError> {
+async fn answer<T>(
+    socket: &Path,
+    asked: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, QueryError> {
+    let Ok(answer) = timeout(PATIENCE, asked).await else {
+        return Err(QueryError::NoAnswer { socket: socket.to_owned() });
+    };
     match answer {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) if status.code() == tonic::Code::InvalidArgument => {

@@ -125,7 +125,13 @@ pub struct TopologyArgs {
 #[derive(Args, Clone, Debug)]
 pub struct TracesArgs {
     /// The tree of this trace; the beginning of its id is enough
-    #[arg(value_name = "TRACE_ID")]
+    #[arg(
+        value_name = "TRACE_ID",
+        required_if_eq("output", "tree"),
+        conflicts_with_all = [
+            "sort", "slow", "errors", "since", "limit", "pid", "service", "exe", "container", "pod", "namespace"
+        ]
+    )]
     trace_id: Option<String>,
     /// How to print them; a tree needs an id
     #[arg(
@@ -295,6 +301,14 @@ mod tests {
             "topology --since soon",
             "status --watch=1ms",
             "targets 1 --pid 2",
+            "status --no-color yes",
+            "traces -o tree",
+            "traces 4bf9 --service shop",
+            "traces 4bf9 --since 5m",
+            "traces 4bf9 --limit 1",
+            "traces 4bf9 --errors",
+            "traces 4bf9 --slow",
+            "traces 4bf9 --sort start",
         ] {
             let words = ["taskscope"].into_iter().chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -1,6 +1,6 @@
 //! Flags that mean the same in every client command.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -13,15 +13,15 @@ use super::{
     proto::Filter,
     view::sort::Column,
 };
+use crate::config::{Default, Key};
 
 const SELECTORS: &str = "Selectors";
 
 /// How to reach the agent, how often, and how to print.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// The agent's socket
-    #[arg(long, env = "TASKSCOPE_SOCKET", value_name = "PATH", default_value = "/run/taskscope/agent.sock")]
-    pub(super) socket: PathBuf,
+    #[arg(long, value_name = "PATH", help = socket_help())]
+    pub(super) socket: Option<String>,
 
     /// Ask again and again, every two seconds or as often as said
     #[arg(
@@ -37,6 +37,14 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     pub(super) look: Look,
+}
+
+fn socket_help() -> String {
+    let setting = Key::Socket.setting();
+    let default = match setting.default {
+        Default::Value(text) | Default::Unset(text) => text,
+    };
+    format!("The agent's socket [env: {}] [default: {default}]", setting.variable())
 }
 
 /// How tables look.
@@ -56,6 +64,7 @@ pub(crate) struct Look {
         hide = true,
         hide_env = true,
         num_args = 0..=1,
+        require_equals = true,
         default_missing_value = "1"
     )]
     no_color: Option<OsString>,
@@ -85,9 +94,10 @@ impl Look {
 }
 
 /// Which items.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Select {
-    /// Only what was seen within this time, such as `90s` or `5m` [default: all that the agent remembers]
+    /// Only what was seen within this time, such as `90s` or `5m`; what it counted before is not cut off
+    /// [default: all that the agent remembers]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = SELECTORS)]
     since: Option<Duration>,
 

@@ -1,14 +1,18 @@
 //! Runs a client command: asks, prints, and with `--watch` again.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    io::{self, ErrorKind, Write},
+    time::Duration,
+};
 
 use super::{
     Question,
     client::{Client, QueryError},
     command::{Asked, ClientCommand},
-    print::{Format, Show, Style},
+    print::{Format, Show, Style, commands},
     proto::Filter,
 };
+use crate::config;
 
 /// Where the output of a command goes.
 pub struct Screen<'a> {
@@ -49,26 +53,35 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
     let Asked { question, filter, format, common } = command.asked();
     let style = common.look.style(format, screen.kind);
-    let mut client = Client::connect(&common.socket).await?;
+    let socket = config::socket(common.socket.as_deref(), &config::environment)?;
+    let mut client = Client::connect(&socket).await?;
     let Some(every) = common.watch else {
         let answer = ask(&mut client, question, filter).await?;
         return written(show(answer.as_ref(), &style, screen));
     };
-    let mut ticks = tokio::time::interval(every);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    loop {
-        tokio::select! {
-            signal = &mut interrupted => {
-                return signal.map(|()| Outcome::Done).map_err(|source| QueryError::Signal { source });
-            }
-            _ = ticks.tick() => {}
+    let drawn = redraw_every(every, &mut client, question, &filter, &style, screen);
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => {
+            signal.map(|()| Outcome::Done).map_err(|source| QueryError::Signal { source })
         }
-        let answer = ask(&mut client, question, filter.clone()).await?;
-        match redraw(answer.as_ref(), &style, screen) {
-            Err(error) if is_broken_pipe(&error) => return Ok(Outcome::Done),
-            drawn => drawn?,
-        };
+        drawn = drawn => written(drawn),
+    }
+}
+
+/// Ends with an error only. May be dropped while it waits for an answer.
+async fn redraw_every(
+    every: Duration,
+    client: &mut Client,
+    question: Question,
+    filter: &Filter,
+    style: &Style,
+    screen: &mut Screen<'_>,
+) -> Result<Outcome, QueryError> {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        let answer = ask(client, question, filter.clone()).await?;
+        redraw(answer.as_ref(), style, screen)?;
     }
 }
 
@@ -106,7 +119,10 @@ fn redraw(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<O
 fn show(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
     let is_empty = answer.n_items() == 0;
     if style.format == Format::Json {
-        let line = answer.json().map_err(|source| QueryError::Json { source })?;
+        let mut line = answer.json().map_err(|source| QueryError::Json { source })?;
+        if screen.kind == ScreenKind::Terminal {
+            line = escaped(&line);
+        }
         writeln!(screen.out, "{line}").map_err(cannot_write)?;
     } else if !is_empty {
         answer.text(style, screen.out).map_err(cannot_write)?;
@@ -118,6 +134,18 @@ fn show(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Out
         return Ok(Outcome::NothingFound);
     }
     Ok(Outcome::Done)
+}
+
+/// JSON with escapes for what a terminal would obey. Outside of texts there is none of it.
+fn escaped(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for it in json.chars() {
+        match u32::from(it) {
+            code if commands(it) => line.push_str(&format!("\\u{code:04x}")),
+            _ => line.push(it),
+        }
+    }
+    line
 }
 
 fn cannot_write(source: io::Error) -> QueryError {
@@ -190,6 +218,39 @@ mod tests {
             );
         }
         agent.stop().await;
+    }
+
+    /// The clock of tokio jumps to the end of a wait when there is nothing else to do.
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_never_answers_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        for watch in ["--watch=1h", "--no-headers"] {
+            let line = ["taskscope", "status", watch, "--socket"].map(OsString::from);
+            let cli = Cli::try_parse_from(line.into_iter().chain([socket.clone().into()])).unwrap();
+            let (mut out, mut notes) = (Vec::new(), Vec::new());
+            let mut screen = Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe };
+            let error = run(&cli.command, &mut screen).await.unwrap_err().to_string();
+            assert!(error.contains("does not answer: it took 10 s"), "{error}");
+        }
+    }
+
+    #[test]
+    fn json_does_not_command_a_terminal() {
+        let mut answer = FindingsAnswer::default();
+        answer.lost.insert("a\u{9b}2J\u{202e}b\u{7f}ü".to_owned(), 1);
+        let json = |kind| {
+            let (mut out, mut notes) = (Vec::new(), Vec::new());
+            let mut screen = Screen { out: &mut out, notes: &mut notes, kind };
+            show(&answer, &Style { format: Format::Json, ..PLAIN }, &mut screen).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let (terminal, pipe) = (json(ScreenKind::Terminal), json(ScreenKind::Pipe));
+        assert!(terminal.contains(r#""a\u009b2J\u202eb\u007fü""#), "{terminal}");
+        assert!(pipe.contains("a\u{9b}2J\u{202e}b"), "{pipe}");
+        let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(parsed(&terminal), parsed(&pipe));
     }
 
     #[derive(Parser)]

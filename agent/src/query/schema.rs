@@ -37,7 +37,7 @@ a missing key. New keys may come; those that are here stay what they are.
 | `command` | string | the command that was asked |
 | `agent` | Agent | who answered |
 | `time` | time | when the items were true |
-| `window_seconds` | number | how far back the items look |
+| `window_seconds` | number or null | how far back the items look; null when they are of this moment (`status`, `targets`, `doctor`), or count from their own `first_seen` (`topology`) |
 | `items` | list | see below |
 | `lost` | map of integer | what the agent lost since it started, by reason |
 ";

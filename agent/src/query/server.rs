@@ -72,12 +72,6 @@ impl Server {
         Ok(Self { unix, tcp, file })
     }
 
-    /// Where it listens on TCP.
-    #[must_use]
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|it| it.local_addr().ok())
-    }
-
     /// Answers from the last snapshot until `stop`.
     pub async fn run(
         self,

@@ -243,6 +243,24 @@ fn a_secret_is_not_repeated() {
 }
 
 #[test]
+fn clients_and_agent_find_the_same_socket() {
+    for (typed, variable, want) in [
+        (None, None, "/run/taskscope/agent.sock"),
+        (None, Some(""), "/run/taskscope/agent.sock"),
+        (None, Some("/v"), "/v"),
+        (Some("/f"), Some("/v"), "/f"),
+    ] {
+        let env = |name: &str| variable.filter(|_| name == "TASKSCOPE_SOCKET").map(str::to_owned);
+        assert_eq!(socket(typed, &env).unwrap(), Path::new(want), "{typed:?} {variable:?}");
+        let flags = typed.map(|it| format!("--socket {it}")).unwrap_or_default();
+        let variables = variable.map(|it| format!("TASKSCOPE_SOCKET={it}")).unwrap_or_default();
+        assert_eq!(given(&flags, &variables, "").unwrap().socket, Path::new(want));
+    }
+    let error = socket(Some(" "), &|_| None).unwrap_err().to_string();
+    assert_eq!(error, "--socket: ` ` will not do: it is empty");
+}
+
+#[test]
 fn files_that_are_named_must_be_there() {
     let load_with = |name: &'static str, path: &'static str| {
         let env = move |it: &str| match it {

@@ -106,6 +106,7 @@ impl Points {
             ("timed_out", ever.timed_out, of.timed_out),
             ("abandoned", ever.abandoned, of.abandoned),
             ("unreachable", ever.unreachable, of.unreachable),
+            ("other", ever.other, of.other),
         ];
         for (class, _, n) in classes.into_iter().filter(|(_, ever, _)| *ever != 0) {
             self.failures.push(int(with(semconv::ERROR_TYPE, class), times, n));

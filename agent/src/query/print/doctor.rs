@@ -64,7 +64,7 @@ fn answer(rows: Vec<Row>, Patient { node, version, time }: Patient) -> DoctorAns
             command: "doctor".to_owned(),
             agent: Some(Agent { node, version }),
             time: time.0,
-            window_seconds: 0.0,
+            window_seconds: None,
         }),
         items: items.collect(),
         lost: BTreeMap::new(),

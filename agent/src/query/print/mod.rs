@@ -15,6 +15,7 @@ mod units;
 
 use std::io::{self, Write};
 
+pub(super) use self::table::commands;
 use serde::Serialize;
 
 use super::{

@@ -88,14 +88,13 @@ fn calm(name: &str, value: String) -> Line {
 mod tests {
     use crate::query::{
         print::{Format, samples::check},
-        proto::Filter,
         samples,
         view::status::answer,
     };
 
     #[test]
     fn the_agent_itself() {
-        let answer = answer(&samples::snapshot(), &samples::numbers(), samples::AT, &Filter::default());
+        let answer = answer(&samples::snapshot(), &samples::numbers(), samples::AT);
         check(&answer, Format::Table, "status.txt");
         check(&answer, Format::Json, "status.json");
     }

@@ -97,7 +97,14 @@ pub(super) fn calm<T>(_: &T) -> Tone {
 
 /// Names come from the watched processes: what they put there must not command the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { char::REPLACEMENT_CHARACTER } else { it }).collect()
+    text.chars().map(|it| if commands(it) { char::REPLACEMENT_CHARACTER } else { it }).collect()
+}
+
+/// Whether a terminal obeys it rather than shows it: controls, what turns the direction of writing
+/// around, what ends a line, what takes no room.
+pub(in crate::query) fn commands(it: char) -> bool {
+    it.is_control()
+        || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn escape(tone: Tone) -> &'static str {
@@ -140,6 +147,11 @@ mod tests {
     fn foreign_names_cannot_command_the_terminal() {
         let row = [(1, "a\x1b[2J\nb")];
         check(&row, Format::Table, Headers::Hidden, Paint::Plain, "1  a\u{fffd}[2J\u{fffd}b\n");
+        for hidden in "\u{9b}\u{202a}\u{202e}\u{2066}\u{2069}\u{200b}\u{200f}\u{2028}\u{2029}\u{feff}".chars()
+        {
+            assert_eq!(printable(&format!("a{hidden}b")), "a\u{fffd}b", "{:x}", u32::from(hidden));
+        }
+        assert_eq!(printable("naïve → 名前"), "naïve → 名前");
     }
 
     #[track_caller]

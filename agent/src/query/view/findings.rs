@@ -34,7 +34,7 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<FindingsAns
         .collect();
     sort::sort_and_cut(&mut findings, COLUMNS, filter)?;
     Ok(FindingsAnswer {
-        head: Some(shapes::head("findings", snapshot, filter)),
+        head: Some(shapes::head("findings", snapshot, shapes::window(snapshot, filter))),
         items: findings.into_iter().map(|it| verdict(it, snapshot)).collect(),
         lost: shapes::lost(snapshot),
     })

@@ -18,17 +18,20 @@ use crate::{
 const WORKLOADS: [&str; 5] =
     ["k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.cronjob.name", "k8s.job.name"];
 
-pub(crate) fn head(command: &str, snapshot: &Snapshot, filter: &Filter) -> Head {
-    let window = match filter.since_ns {
-        Some(since_ns) => snapshot.window.min(Duration::from_nanos(since_ns)),
-        None => snapshot.window,
-    };
+/// `window`: how far back the items look, if there is one length for all.
+pub(crate) fn head(command: &str, snapshot: &Snapshot, window: Option<Duration>) -> Head {
     Head {
         command: command.to_owned(),
         agent: Some(Agent { node: snapshot.node.clone(), version: snapshot.version.to_owned() }),
         time: snapshot.wall(snapshot.at).0,
-        window_seconds: window.as_secs_f64(),
+        window_seconds: window.as_ref().map(Duration::as_secs_f64),
     }
+}
+
+/// Of what is forgotten after a while: traces and findings.
+pub(crate) fn window(snapshot: &Snapshot, filter: &Filter) -> Option<Duration> {
+    let asked = filter.since_ns.map_or(Duration::MAX, Duration::from_nanos);
+    Some(snapshot.window.min(asked))
 }
 
 pub(crate) fn lost(snapshot: &Snapshot) -> BTreeMap<String, u64> {

@@ -5,13 +5,13 @@ use crate::{
     clock::Ktime,
     config::settings::Signal,
     query::{
-        proto::{AgentStatus, Component, Events, Exporter, Filter, Head, StatusAnswer},
+        proto::{AgentStatus, Component, Events, Exporter, Head, StatusAnswer},
         snapshot::{Exported, ExporterView, Numbers, Snapshot},
     },
 };
 
 /// `numbers` were read `now`; the snapshot may be older.
-pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime, filter: &Filter) -> StatusAnswer {
+pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime) -> StatusAnswer {
     let components = numbers.beats.iter().map(|(name, beat)| Component {
         name: (*name).to_owned(),
         last_beat: beat.map(|beat| snapshot.wall(beat).0),
@@ -30,7 +30,7 @@ pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime, filter:
         components: components.collect(),
     };
     StatusAnswer {
-        head: Some(Head { time: snapshot.wall(now).0, ..shapes::head("status", snapshot, filter) }),
+        head: Some(Head { time: snapshot.wall(now).0, ..shapes::head("status", snapshot, None) }),
         items: vec![status],
         lost: shapes::reasons(&numbers.lost),
     }

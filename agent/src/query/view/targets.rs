@@ -23,7 +23,7 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TargetsAnsw
     let mut targets: Vec<_> = snapshot.targets.iter().filter(|it| selection.process(&it.process)).collect();
     sort::sort_and_cut(&mut targets, COLUMNS, filter)?;
     Ok(TargetsAnswer {
-        head: Some(shapes::head("targets", snapshot, filter)),
+        head: Some(shapes::head("targets", snapshot, None)),
         items: targets.into_iter().map(|it| watched(it, &snapshot.node)).collect(),
         lost: shapes::lost(snapshot),
     })

@@ -39,7 +39,7 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAns
     let edges = asked(snapshot, filter)?;
     let mut ends = Ends { node: &snapshot.node, places: AHashMap::new(), peers: Vec::new() };
     Ok(TopologyAnswer {
-        head: Some(shapes::head("topology", snapshot, filter)),
+        head: Some(shapes::head("topology", snapshot, None)),
         items: edges.into_iter().map(|it| edge(it, snapshot, &mut ends)).collect(),
         lost: shapes::lost(snapshot),
         peers: ends.peers,
@@ -137,9 +137,18 @@ fn confidence(confidence: edge::Confidence) -> RoleConfidence {
 }
 
 fn connections(connections: &edge::Connections) -> Connections {
-    let edge::Connections { opened, failed, refused, timed_out, abandoned, unreachable, reset, active } =
-        *connections;
-    Connections { opened, failed, refused, timed_out, abandoned, unreachable, reset, active }
+    let edge::Connections {
+        opened,
+        failed,
+        refused,
+        timed_out,
+        abandoned,
+        unreachable,
+        other,
+        reset,
+        active,
+    } = *connections;
+    Connections { opened, failed, refused, timed_out, abandoned, unreachable, other, reset, active }
 }
 
 fn both_ways(edge::BothWays { to_server, to_client }: edge::BothWays) -> BothWays {

@@ -42,7 +42,7 @@ pub(crate) fn list(snapshot: &Snapshot, filter: &Filter) -> Result<TracesAnswer,
         .collect();
     sort::sort_and_cut(&mut traces, &columns(), filter)?;
     Ok(TracesAnswer {
-        head: Some(shapes::head("traces", snapshot, filter)),
+        head: Some(shapes::head("traces", snapshot, shapes::window(snapshot, filter))),
         items: traces.into_iter().filter_map(|it| summary(it, snapshot)).collect(),
         lost: shapes::lost(snapshot),
     })
@@ -57,7 +57,7 @@ pub(crate) fn one(snapshot: &Snapshot, filter: &Filter) -> Result<TraceAnswer, R
     let traces = traces(&snapshot.spans);
     let traces = traces.iter().filter(|it| it.trace_id.to_string().starts_with(&asked));
     Ok(TraceAnswer {
-        head: Some(shapes::head("traces", snapshot, filter)),
+        head: Some(shapes::head("traces", snapshot, shapes::window(snapshot, filter))),
         items: traces.filter_map(|it| tree(it, snapshot)).collect(),
         lost: shapes::lost(snapshot),
     })
