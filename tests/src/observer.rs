@@ -101,16 +101,30 @@ impl Observer {
     /// Attaches the probes to the file of a running Go program, all of them.
     #[track_caller]
     pub fn attach(&mut self, pid: u32) -> (AttachedFile, Plan) {
+        let plan = Self::plan(pid);
+        let file = self.attach_planned(&plan);
+        (file, plan)
+    }
+
+    /// As [`attach`](Self::attach), whatever the process does meanwhile.
+    #[track_caller]
+    pub fn attach_planned(&mut self, plan: &Plan) -> AttachedFile {
+        let mut file = AttachedFile::default();
+        self.kernel.attach_file(&plan.exe, &plan.binary.points, &mut file);
+        assert!(file.refused.is_empty(), "{:?}", file.refused);
+        assert_eq!(file.attached().len(), plan.binary.points.len());
+        file
+    }
+
+    /// What there is to do about a running Go program.
+    #[track_caller]
+    pub fn plan(pid: u32) -> Plan {
         let mut planner = Planner::default();
         // A process that was just executed has no goroutines yet.
-        let plan = eventually("a plan", || match planner.plan(Tgid(pid)) {
+        eventually("a plan", || match planner.plan(Tgid(pid)) {
             Err(PlanError::SelfCheck(SelfCheckError::NotStarted)) => None,
             plan => Some(plan.unwrap_or_else(|error| panic!("{error}: {error:?}"))),
-        });
-        let file = self.kernel.attach_file(&plan.path, &plan.binary.points);
-        assert!(file.refused.is_empty(), "{:?}", file.refused);
-        assert_eq!(file.attached.len(), plan.binary.points.len());
-        (file, plan)
+        })
     }
 
     /// Opens the gate for a process.

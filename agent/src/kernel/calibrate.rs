@@ -1,6 +1,10 @@
 //! What a hit costs here: the class of each program is run on a function of the agent itself.
 
-use std::{arch::global_asm, env, fs, path::Path};
+use std::{
+    arch::global_asm,
+    fs::File,
+    io::{self, Read as _},
+};
 
 use aya::Ebpf;
 use object::{Object as _, ObjectSegment as _};
@@ -37,10 +41,9 @@ impl Prices {
 
 /// Takes a few milliseconds.
 pub(super) fn prices(ebpf: &mut Ebpf) -> Result<Prices, KernelError> {
-    let exe = env::current_exe()
-        .map_err(|source| KernelError::Iterator { what: "the agent's own executable", source })?;
-    let offset =
-        file_offset(&exe).ok_or(KernelError::Missing { what: "function", name: "taskscope_calibrate" })?;
+    let own = |source| KernelError::OwnFile { source };
+    let mut exe = File::open("/proc/self/exe").map_err(own)?;
+    let offset = file_offset(&mut exe).map_err(own)?.ok_or(KernelError::NotInOwnFile)?;
     let plain = cost_ns();
     let mut cost = |price: Price| -> Result<u64, KernelError> {
         let cookie = Some(price.cookie());
@@ -71,16 +74,19 @@ fn cost_ns() -> u64 {
 }
 
 /// Where the function lies in the file: its address, less where the file is mapped.
-fn file_offset(exe: &Path) -> Option<u64> {
+fn file_offset(exe: &mut File) -> io::Result<Option<u64>> {
     let address = (taskscope_calibrate as *const ()).expose_provenance() as u64;
-    let data = fs::read(exe).ok()?;
-    let file = object::File::parse(&*data).ok()?;
-    let maps = procfs::process::Process::myself().ok()?.maps().ok()?;
-    let map = maps.0.iter().find(|map| map.address.0 <= address && address < map.address.1)?;
+    let mut data = Vec::new();
+    exe.read_to_end(&mut data)?;
+    let file = object::File::parse(&*data).map_err(io::Error::other)?;
+    let maps = procfs::process::Process::myself().and_then(|it| it.maps()).map_err(io::Error::other)?;
+    let Some(map) = maps.0.iter().find(|map| map.address.0 <= address && address < map.address.1) else {
+        return Ok(None);
+    };
     let offset = address - map.address.0 + map.offset;
     let is_code = file.segments().any(|segment| {
         let (start, size) = segment.file_range();
         (start..start.saturating_add(size)).contains(&offset)
     });
-    is_code.then_some(offset)
+    Ok(is_code.then_some(offset))
 }

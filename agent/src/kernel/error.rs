@@ -27,6 +27,10 @@ pub enum KernelError {
     Program { program: &'static str, source: Box<ProgramError> },
     #[error("cannot read `{what}` from the kernel")]
     Iterator { what: &'static str, source: io::Error },
+    #[error("cannot read the agent's own program, which is needed to measure what a probe costs")]
+    OwnFile { source: io::Error },
+    #[error("the function that is measured is not in the agent's own file; please report this build")]
+    NotInOwnFile,
     #[error("cannot attach `{program}` to {target}{}", advice(source))]
     Attach { program: &'static str, target: String, source: Box<ProgramError> },
     #[error("{interface} has an XDP program already")]

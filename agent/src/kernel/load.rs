@@ -1,6 +1,6 @@
 //! The loaded kernel half.
 
-use std::{io::Read as _, path::Path};
+use std::{fs::File, io::Read as _};
 
 use agent_common::{
     Wire as _, counter,
@@ -229,9 +229,9 @@ impl Kernel {
         packets::attach(&mut self.ebpf, interface, wish)
     }
 
-    /// Puts the probes on a file, for all processes that run it.
-    pub fn attach_file(&mut self, path: &Path, points: &[Point]) -> AttachedFile {
-        uprobes::attach(&mut self.ebpf, path, points)
+    /// Puts the probes on a file that are not on it yet, for all processes that run it.
+    pub fn attach_file(&mut self, exe: &File, points: &[Point], file: &mut AttachedFile) {
+        uprobes::attach(&mut self.ebpf, exe, points, file);
     }
 
     /// Opens the gate for a process.

@@ -1,7 +1,6 @@
 //! The thread that owns the kernel half: drains, dumps, attaches.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -10,13 +9,14 @@ use std::{
 use super::{
     RunError, error,
     message::{Attached, ToKernel, ToOwner},
+    watching::Watching,
 };
 use crate::{
     clock::{self, Ktime},
     config::settings::{Settings, XdpMode},
     decode,
     kernel::{AttachedFile, Hook, Kernel, interfaces},
-    targets::{plan::Plan, proc::FileId, process::Tgid},
+    targets::{plan::Plan, process::Tgid},
     vitals::{Part, Vital, Vitals},
 };
 
@@ -32,19 +32,12 @@ pub(super) struct KernelThread {
     kernel: Kernel,
     owner: mpsc::SyncSender<ToOwner>,
     vitals: Arc<Vitals>,
-    files: HashMap<FileId, File>,
-    watched: HashMap<Tgid, FileId>,
+    watching: Watching<AttachedFile>,
     /// Kept: dropped, they are gone.
     hooks: Vec<(String, Hook)>,
     next_dump: Ktime,
     next_count: Ktime,
     next_seed: Ktime,
-}
-
-#[derive(Debug)]
-struct File {
-    probes: AttachedFile,
-    processes: HashSet<Tgid>,
 }
 
 impl KernelThread {
@@ -60,8 +53,7 @@ impl KernelThread {
             kernel,
             owner,
             vitals: Arc::clone(vitals),
-            files: HashMap::new(),
-            watched: HashMap::new(),
+            watching: Watching::default(),
             hooks: Vec::new(),
             next_dump: Ktime(0),
             next_count: Ktime(0),
@@ -147,9 +139,9 @@ impl KernelThread {
 
     fn count(&mut self) {
         self.vitals.set(Vital::MapBytes, self.kernel.map_bytes());
-        self.vitals.set(Vital::Targets, self.watched.len() as u64);
-        let hits = |tgid: &Tgid| Some((*tgid, self.kernel.hits(*tgid)?));
-        let hits: Vec<_> = self.watched.keys().filter_map(hits).collect();
+        self.vitals.set(Vital::Targets, self.watching.processes().len() as u64);
+        let hits = |tgid: Tgid| Some((tgid, self.kernel.hits(tgid)?));
+        let hits: Vec<_> = self.watching.processes().filter_map(hits).collect();
         if !hits.is_empty() {
             self.tell(ToOwner::Hits(hits), 0);
         }
@@ -190,40 +182,39 @@ impl KernelThread {
         }
     }
 
-    /// A file that serves many processes is attached once.
     fn watch(&mut self, plan: &Plan) {
-        let kernel = &mut self.kernel;
-        let file = self.files.entry(plan.file.clone()).or_insert_with(|| File {
-            probes: kernel.attach_file(&plan.path, &plan.binary.points),
-            processes: HashSet::new(),
-        });
-        file.processes.insert(plan.tgid);
-        let mut refused: Vec<(String, String)> = file
-            .probes
-            .refused
-            .iter()
-            .map(|(point, error)| (point.name().to_owned(), error::chain(error).to_string()))
-            .collect();
-        if let Err(error) = kernel.watch(plan.tgid, plan.process) {
-            refused.push(("all".to_owned(), error::chain(&error).to_string()));
+        if !plan.holds() {
+            // It ended, or executed something else, for which there will be a plan of its own.
+            return self.unwatch(plan.tgid);
         }
-        self.watched.insert(plan.tgid, plan.file.clone());
-        let points = file.probes.attached.clone();
+        let (kernel, mut points) = (&mut self.kernel, Vec::new());
+        let mut refused: Vec<(String, String)> = Vec::new();
+        let is_watched = self.watching.enter(plan.tgid, &plan.file, |probes: &mut AttachedFile| {
+            kernel.attach_file(&plan.exe, &plan.binary.points, probes);
+            let reason = |error| error::chain(error).to_string();
+            refused.extend(probes.refused.iter().map(|(it, error)| (it.name().to_owned(), reason(error))));
+            let given_up = probes.given_up.iter();
+            refused.extend(given_up.map(|it| (it.subject.to_string(), it.reason.to_string())));
+            points = probes.attached();
+            if points.is_empty() {
+                return false;
+            }
+            kernel
+                .watch(plan.tgid, plan.process)
+                .inspect_err(|error| refused.push(("all".to_owned(), error::chain(error).to_string())))
+                .is_ok()
+        });
+        if !is_watched {
+            // What it was watched as before.
+            self.kernel.unwatch(plan.tgid);
+        }
         let binary = Arc::clone(&plan.binary);
         self.tell(ToOwner::Attached(Attached { tgid: plan.tgid, binary, points, refused }), 0);
     }
 
     fn unwatch(&mut self, tgid: Tgid) {
         self.kernel.unwatch(tgid);
-        let Some(id) = self.watched.remove(&tgid) else {
-            return;
-        };
-        if let Some(file) = self.files.get_mut(&id) {
-            file.processes.remove(&tgid);
-            if file.processes.is_empty() {
-                self.files.remove(&id);
-            }
-        }
+        self.watching.leave(tgid);
     }
 
     /// Never waits: a stalled owner must not stop the drain.

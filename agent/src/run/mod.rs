@@ -13,6 +13,7 @@ mod owner;
 mod planner;
 mod probes;
 mod publish;
+mod watching;
 
 use std::{
     sync::{Arc, mpsc},
@@ -52,6 +53,7 @@ const EXPORT_DRAIN: Duration = Duration::from_millis(3900);
 /// exporter's settings are unusable.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let settings = Arc::new(settings);
+    raise_open_files();
     let vitals = Arc::new(Vitals::new());
     // Before anything is attached: a second agent must not count everything twice.
     let server = Server::bind(&settings.socket, settings.listen).await?;
@@ -205,6 +207,15 @@ async fn signalled() -> Result<(), RunError> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// A link for each point, some eleven for each Go program: 1,024 open files are soon too few.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, open_files = limit.current, "The limit of open files cannot be raised.");
+    }
 }
 
 /// systemd, if it started us, wants to know.

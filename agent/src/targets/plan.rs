@@ -1,6 +1,12 @@
 //! What to do about a process: which points of which file, and what its gate needs to know.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+};
 
 use agent_common::{Wire as _, layout::GoProcess, limits::TLS_ITABS};
 use procfs::process::Process as ProcProcess;
@@ -8,7 +14,7 @@ use procfs::process::Process as ProcProcess;
 use super::{
     golang::{Checked, GoBinary, GoError, HttpLayout, SelfCheckError, load_bias, self_check},
     memory::TargetMemory,
-    proc::{FileId, ProcessError, exe_link},
+    proc::{FileId, ProcessError, exe_link, open_link},
     process::Tgid,
 };
 
@@ -17,10 +23,24 @@ use super::{
 pub struct Plan {
     pub tgid: Tgid,
     pub file: FileId,
-    /// A magic link, good as long as the process lives.
-    pub path: PathBuf,
+    /// The program, opened once: what was read is what the probes go to, whatever the process does.
+    pub exe: Arc<File>,
     pub binary: Arc<GoBinary>,
     pub process: GoProcess,
+}
+
+impl Plan {
+    /// Whether the process still runs the program that the plan is for.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        runs(self.tgid, &self.exe)
+    }
+}
+
+fn runs(tgid: Tgid, exe: &File) -> bool {
+    let id = |data: Metadata| (data.dev(), data.ino());
+    let of_exe = exe.metadata().map(id);
+    fs::metadata(exe_link(tgid)).map(id).is_ok_and(|running| of_exe.is_ok_and(|exe| exe == running))
 }
 
 /// Why a process is not watched.
@@ -32,10 +52,12 @@ pub enum PlanError {
     Binary(#[from] Arc<GoError>),
     #[error(transparent)]
     SelfCheck(#[from] SelfCheckError),
+    #[error("cannot open the process's program")]
+    Exe { source: io::Error },
     #[error("the program is in none of the process's mappings")]
     NotMapped,
     #[error("cannot read the process's memory")]
-    Memory { source: std::io::Error },
+    Memory { source: io::Error },
     #[error("it has neither an HTTP server nor an HTTP client that can be probed")]
     NoPoints(Arc<GoBinary>),
 }
@@ -58,8 +80,12 @@ impl Planner {
     ///
     /// With the reason why the process cannot be watched; "not a Go program" is one.
     pub fn plan(&mut self, tgid: Tgid) -> Result<Plan, PlanError> {
-        let path = exe_link(tgid);
-        let binary = self.binary(tgid, &path)?;
+        let exe = File::open(exe_link(tgid)).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => ProcessError::Gone(tgid).into(),
+            _ => PlanError::Exe { source },
+        })?;
+        let data = exe.metadata().map_err(|source| PlanError::Exe { source })?;
+        let binary = self.binary(&exe, &data)?;
         if binary.points.is_empty() {
             return Err(PlanError::NoPoints(binary));
         }
@@ -67,24 +93,26 @@ impl Planner {
         let gone = |_| ProcessError::Gone(tgid);
         let procfs = ProcProcess::new(pid).map_err(gone)?;
         let maps = procfs.maps().map_err(gone)?;
-        let exe = procfs.exe().map_err(gone)?;
-        let bias = load_bias(&maps, &exe, &binary).ok_or(PlanError::NotMapped)?;
+        let path = procfs.exe().map_err(gone)?;
+        let bias = load_bias(&maps, &path, &binary).ok_or(PlanError::NotMapped)?;
         let memory = TargetMemory::new(tgid.0).map_err(|source| PlanError::Memory { source })?;
         let checked = self_check(&memory, bias, &binary)?;
         let process = gate(&binary.layout, &checked);
-        let file = FileId::of(tgid, &binary)?;
-        Ok(Plan { tgid, file, path, binary, process })
+        // Memory was read by process id: if another program runs there by now, it may have been read of that.
+        if !runs(tgid, &exe) {
+            return Err(ProcessError::Gone(tgid).into());
+        }
+        let file = FileId::of(&data, &binary);
+        Ok(Plan { tgid, file, exe: Arc::new(exe), binary, process })
     }
 
-    fn binary(&mut self, tgid: Tgid, path: &std::path::Path) -> Result<Arc<GoBinary>, PlanError> {
-        use std::os::unix::fs::MetadataExt as _;
-        let data = std::fs::metadata(path).map_err(|_| ProcessError::Gone(tgid))?;
+    fn binary(&mut self, exe: &File, data: &Metadata) -> Result<Arc<GoBinary>, PlanError> {
         let key = (data.dev(), data.ino(), data.len(), data.mtime());
         if MAX_FILES <= self.seen.len() {
             self.seen.clear();
         }
-        let seen =
-            self.seen.entry(key).or_insert_with(|| GoBinary::open(path).map(Arc::new).map_err(Arc::new));
+        let open = || GoBinary::open(&open_link(exe)).map(Arc::new).map_err(Arc::new);
+        let seen = self.seen.entry(key).or_insert_with(open);
         seen.clone().map_err(PlanError::from)
     }
 }
@@ -116,5 +144,20 @@ fn gate(layout: &HttpLayout, checked: &Checked) -> GoProcess {
         net_fd_sysfd: layout.net_fd_sysfd,
         tls_conn_conn: layout.tls_conn_conn,
         ..GoProcess::zeroed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when a process executes something else between two looks at it.
+    #[test]
+    fn another_program_is_told_from_the_one_that_was_opened() {
+        let this = Tgid(std::process::id());
+        let exe = File::open(exe_link(this)).unwrap();
+        assert!(runs(this, &exe));
+        assert!(!runs(this, &File::open("/bin/sh").unwrap()));
+        assert!(!runs(Tgid(u32::MAX), &exe));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -52,6 +52,12 @@ pub fn own_netns() -> Option<u32> {
 #[must_use]
 pub fn exe_link(tgid: Tgid) -> PathBuf {
     PathBuf::from(format!("/proc/{}/exe", tgid.0))
+}
+
+/// An open file as a path: it leads to this very file as long as that is open, whatever its name does.
+#[must_use]
+pub fn open_link(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// All processes there are, threads and kernel threads excepted.
@@ -182,17 +188,19 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// # Errors
-    ///
-    /// When the process is gone.
-    pub fn of(tgid: Tgid, binary: &golang::GoBinary) -> Result<Self, ProcessError> {
-        let data = fs::metadata(exe_link(tgid)).map_err(|_| ProcessError::Gone(tgid))?;
-        Ok(Self {
+    #[must_use]
+    pub fn of(data: &Metadata, binary: &golang::GoBinary) -> Self {
+        Self {
             inode: data.ino(),
             bytes: data.len(),
             modified_secs: data.mtime(),
             build_id: binary.build_id.clone(),
-        })
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self { inode: 1, bytes: 1, modified_secs: 1, build_id: Some(name.to_owned()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests of Go programs: every one is seen at both ends, and the ends find each other.
 
+mod attach;
 mod ends;
 mod scene;
 

@@ -29,6 +29,7 @@ pub use binary::{GoBinary, ImageBase};
 pub use check::{Checked, ConnItabs, SelfCheckInput, load_bias, self_check};
 pub use error::{GoError, PclntabError, SelfCheckError};
 pub use layout::{Field, HttpLayout, OffsetsFrom};
+pub(crate) use points::Need;
 pub use points::{Point, PointKind, PointName, Side};
 pub use refusal::{Refusal, RefusalReason, Subject};
 pub use version::GoVersion;
