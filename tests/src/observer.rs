@@ -47,7 +47,7 @@ impl Observer {
     #[track_caller]
     pub fn drain(&mut self) -> usize {
         let events = &mut self.events;
-        self.kernel.drain(|bytes| {
+        self.kernel.drain(usize::MAX, |bytes| {
             events.push(decode(bytes).unwrap_or_else(|error| panic!("{error:?} in {bytes:?}")));
         })
     }

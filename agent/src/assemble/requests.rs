@@ -17,8 +17,8 @@ use crate::{
 };
 
 const MAX_WAITING: usize = 50_000;
-/// Longer than two dumps, and than a connection stays after its end.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Longer than a connection's end waits for the other, and than it stays after its end: three dumps, and this.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connection as one of its ends names it: client, server, namespace where it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,12 +72,19 @@ impl Requests {
     }
 
     /// Hands what waits to the edges.
-    pub(super) fn settle(&mut self, now: Ktime, topology: &mut Topology, vitals: &Vitals) {
+    pub(super) fn settle(
+        &mut self,
+        now: Ktime,
+        dump_every: Duration,
+        topology: &mut Topology,
+        vitals: &Vitals,
+    ) {
+        let patience = dump_every.saturating_mul(3).saturating_add(PATIENCE);
         let edges = &self.edges;
         self.waiting.retain(|request| {
             let edge = edges.get(&request.tuple).and_then(|key| topology.get_mut(*key));
             let Some(edge) = edge else {
-                let waits = now.since(request.ended) < PATIENCE;
+                let waits = now.since(request.ended) < patience;
                 if !waits {
                     vitals.add(Vital::RequestsWithoutEdge, 1);
                 }
@@ -91,7 +98,7 @@ impl Requests {
             false
         });
         while let Some((at, tuple)) = self.ended.front()
-            && PATIENCE <= now.since(*at)
+            && patience <= now.since(*at)
         {
             self.edges.remove(tuple);
             self.ended.pop_front();

@@ -29,9 +29,9 @@ use crate::{
 };
 
 const MAX_CONNECTIONS: usize = 200_000;
-/// How long an end waits for the other when that must be on this node: two dumps. Nobody knows of a
-/// translated address that it is here, so an end that has closed is kept for the other as long.
-const GRACE: Duration = Duration::from_millis(2500);
+/// How long an end waits for the other when that must be on this node: for two dumps, and this. Nobody
+/// knows of a translated address that it is here, so an end that has closed is kept for the other as long.
+const GRACE: Duration = Duration::from_millis(500);
 /// An end that this many whole dumps in a row did not show has ended unseen.
 const MAX_DUMPS_MISSED: u64 = 3;
 
@@ -41,7 +41,14 @@ pub(super) struct Surroundings<'a> {
     pub topology: &'a mut Topology,
     pub requests: &'a mut Requests,
     pub vitals: &'a Vitals,
+    pub dump_every: Duration,
     pub now: Ktime,
+}
+
+impl Surroundings<'_> {
+    fn grace(&self) -> Duration {
+        self.dump_every.saturating_mul(2).saturating_add(GRACE)
+    }
 }
 
 #[derive(Debug)]
@@ -119,7 +126,7 @@ impl Sockets {
             let Some(live) = self.live.get_mut(&key) else {
                 continue;
             };
-            if waits(&live.connection, &self.places, around.now) {
+            if waits(&live.connection, &self.places, around) {
                 self.changed.push(key);
                 continue;
             }
@@ -133,7 +140,7 @@ impl Sockets {
                 self.closed.push_back((around.now, key));
             }
         }
-        while self.closed.front().is_some_and(|(at, _)| GRACE <= around.now.since(*at)) {
+        while self.closed.front().is_some_and(|(at, _)| around.grace() <= around.now.since(*at)) {
             self.forget_closed();
         }
     }
@@ -194,9 +201,9 @@ impl Sockets {
 }
 
 /// Whether the other end must be on this node and has not been seen yet.
-fn waits(connection: &Connection, places: &Places, now: Ktime) -> bool {
+fn waits(connection: &Connection, places: &Places, around: &Surroundings<'_>) -> bool {
     let is_here = connection.ends().any(|end| places.is_here(end.remote.0));
-    !connection.is_paired() && is_here && now.since(connection.first_seen) < GRACE
+    !connection.is_paired() && is_here && around.now.since(connection.first_seen) < around.grace()
 }
 
 fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {

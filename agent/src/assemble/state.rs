@@ -46,6 +46,7 @@ pub struct State {
     texts: Texts,
     vitals: Arc<Vitals>,
     window: Duration,
+    dump_every: Duration,
 }
 
 impl State {
@@ -60,6 +61,7 @@ impl State {
             texts: Texts::default(),
             vitals,
             window,
+            dump_every: Duration::from_secs(1),
         }
     }
 
@@ -131,6 +133,11 @@ impl State {
         Output { spans, failures }
     }
 
+    /// Dumps become rarer when there are many sockets; who waits for the next one waits accordingly.
+    pub fn dumps_every(&mut self, period: Duration) {
+        self.dump_every = period;
+    }
+
     /// Takes a whole dump of the sockets.
     pub fn rows(&mut self, rows: &[Row], now: Ktime) {
         self.sockets.dump_begins();
@@ -161,14 +168,14 @@ impl State {
     }
 
     fn split(&mut self, now: Ktime) -> (&mut Sockets, Surroundings<'_>) {
-        let Self { directory, sockets, topology, requests, vitals, .. } = self;
-        (sockets, Surroundings { directory, topology, requests, vitals, now })
+        let Self { directory, sockets, topology, requests, vitals, dump_every, .. } = self;
+        (sockets, Surroundings { directory, topology, requests, vitals, dump_every: *dump_every, now })
     }
 
     fn settle(&mut self, now: Ktime) {
         let (sockets, mut around) = self.split(now);
         sockets.settle(&mut around);
-        self.requests.settle(now, &mut self.topology, &self.vitals);
+        self.requests.settle(now, self.dump_every, &mut self.topology, &self.vitals);
     }
 
     fn socket(&mut self, row: &Row, closed: bool, now: Ktime) {

@@ -26,7 +26,7 @@ mod sender;
 pub mod task;
 #[cfg(test)]
 mod testing;
-mod throttle;
+pub(crate) mod throttle;
 
 pub use self::{
     error::ExportError,

@@ -10,7 +10,7 @@ use crate::clock::Ktime;
 const PERIOD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     /// 0: never.
     last: AtomicU64,
     left_out: AtomicU64,
@@ -18,7 +18,7 @@ pub(super) struct Throttle {
 
 impl Throttle {
     /// `Some`: say it, and how many were left out since the last time.
-    pub(super) fn pass(&self, now: Ktime) -> Option<u64> {
+    pub(crate) fn pass(&self, now: Ktime) -> Option<u64> {
         let last = self.last.load(Ordering::Relaxed);
         if last != 0 && now.since(Ktime(last)) < PERIOD {
             self.left_out.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
@@ -63,6 +63,19 @@ impl Link {
     }
 }
 
+/// The next bytes of a walk; 0 at its end.
+///
+/// A read stops with EAGAIN after a million objects that gave no bytes (kernel/bpf/bpf_iter.c,
+/// `MAX_ITER_OBJECTS`), and the next one goes on from there.
+pub(super) fn read(walk: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match walk.read(bytes) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            read => return read,
+        }
+    }
+}
+
 fn raw(fd: i32) -> u32 {
     fd.cast_unsigned()
 }
@@ -79,4 +92,27 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     // SAFETY: the kernel just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Script(Vec<io::Result<usize>>);
+
+    impl Read for Script {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.pop().unwrap_or(Ok(0))
+        }
+    }
+
+    #[test]
+    fn a_long_walk_without_bytes_is_no_failure() {
+        let again = || Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        let mut walk =
+            Script(vec![Err(io::Error::from_raw_os_error(libc::EIO)), again(), Ok(8), again(), again()]);
+        assert_eq!(read(&mut walk, &mut [0; 8]).unwrap(), 8);
+        assert_eq!(read(&mut walk, &mut [0; 8]).unwrap_err().raw_os_error(), Some(libc::EIO));
+        assert_eq!(read(&mut walk, &mut [0; 8]).unwrap(), 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! The loaded kernel half.
 
-use std::{fs::File, io::Read as _};
+use std::fs::File;
 
 use agent_common::{
     Wire as _, counter,
@@ -16,7 +16,7 @@ use aya::{
 
 use super::{
     AttachedFile, Hook, KernelError, Prices, Refused, btf, calibrate, heap,
-    iter::Link,
+    iter::{self, Link},
     log::KernelLog,
     maps::{self, InMap},
     packets, uprobes,
@@ -165,9 +165,11 @@ impl Kernel {
         let Some(link) = &self.seed else {
             return Ok(());
         };
-        let mut nothing = Vec::new();
-        let read = link.walk().and_then(|mut walk| walk.read_to_end(&mut nothing));
-        read.map(drop).map_err(|source| KernelError::Iterator { what: names::PROG_SEED, source })
+        let failed = |source| KernelError::Iterator { what: names::PROG_SEED, source };
+        let mut walk = link.walk().map_err(failed)?;
+        // The program writes nothing.
+        while iter::read(&mut walk, &mut [0; 16]).map_err(failed)? != 0 {}
+        Ok(())
     }
 
     /// Hands a row for each TCP socket to `sink`; returns how many.
@@ -185,7 +187,7 @@ impl Kernel {
         let mut bytes = vec![0; 32 * 1024];
         let mut n_rows = 0;
         loop {
-            let n_bytes = walk.read(&mut bytes).map_err(failed)?;
+            let n_bytes = iter::read(&mut walk, &mut bytes).map_err(failed)?;
             if n_bytes == 0 {
                 return Ok(n_rows);
             }
@@ -196,10 +198,12 @@ impl Kernel {
         }
     }
 
-    /// Hands each waiting record to `sink`; returns how many there were.
-    pub fn drain(&mut self, mut sink: impl FnMut(&[u8])) -> usize {
+    /// Hands waiting records to `sink`, at most so many; returns how many there were.
+    pub fn drain(&mut self, most: usize, mut sink: impl FnMut(&[u8])) -> usize {
         let mut n_records = 0;
-        while let Some(record) = self.ring.next() {
+        while n_records < most
+            && let Some(record) = self.ring.next()
+        {
             sink(&record);
             n_records += 1;
         }

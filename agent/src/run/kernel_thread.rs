@@ -9,12 +9,14 @@ use std::{
 use super::{
     RunError, error,
     message::{Attached, ToKernel, ToOwner},
+    outbox::Outbox,
     watching::Watching,
 };
 use crate::{
     clock::{self, Ktime},
     config::settings::{Settings, XdpMode},
     decode,
+    export::throttle::Throttle,
     kernel::{AttachedFile, Hook, Kernel, interfaces},
     targets::{plan::Plan, process::Tgid},
     vitals::{Part, Vital, Vitals},
@@ -27,15 +29,19 @@ const SEED_EVERY: Duration = Duration::from_secs(600);
 const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// A dump takes at most this part of a core: with many sockets they become rarer.
 const DUMP_SHARE: u32 = 200;
+/// Records that are handed on at once, and how many times that in a row.
+const PART_RECORDS: usize = 16 << 10;
+const MAX_PARTS: usize = 16;
 
 pub(super) struct KernelThread {
     kernel: Kernel,
-    owner: mpsc::SyncSender<ToOwner>,
+    outbox: Outbox,
     vitals: Arc<Vitals>,
     watching: Watching<AttachedFile>,
     /// Kept: dropped, they are gone.
     hooks: Vec<(String, Hook)>,
     next_dump: Ktime,
+    dump_warnings: Throttle,
     next_count: Ktime,
     next_seed: Ktime,
 }
@@ -51,11 +57,12 @@ impl KernelThread {
         let name = "kernel";
         let mut thread = Self {
             kernel,
-            owner,
+            outbox: Outbox::new(owner, vitals),
             vitals: Arc::clone(vitals),
             watching: Watching::default(),
             hooks: Vec::new(),
             next_dump: Ktime(0),
+            dump_warnings: Throttle::default(),
             next_count: Ktime(0),
             next_seed: Ktime(0),
         };
@@ -101,6 +108,7 @@ impl KernelThread {
         if self.next_dump <= now {
             self.dump(now);
         }
+        self.outbox.retry();
         self.drain();
         // After the drain: what was made is never less than what was delivered.
         for (slot, value) in self.kernel.counters().into_iter().enumerate() {
@@ -117,23 +125,35 @@ impl KernelThread {
         let mut rows = Vec::new();
         // CPU time: a busy machine makes a dump last longer, but not dearer.
         let before = clock::thread_cpu_time();
-        if let Err(error) = self.kernel.dump(|row| rows.push(row)) {
-            tracing::warn!(error = %error::chain(&error), "Open connections cannot be read.");
-        }
+        let read = self.kernel.dump(|row| rows.push(row));
         let took = clock::thread_cpu_time().saturating_sub(before);
-        self.next_dump = now.plus(DUMP_EVERY.max(took.saturating_mul(DUMP_SHARE)));
-        // A dump that is not delivered loses nothing: figures are cumulative.
-        self.tell(ToOwner::Rows(rows), 0);
+        let next_in = DUMP_EVERY.max(took.saturating_mul(DUMP_SHARE));
+        self.next_dump = now.plus(next_in);
+        match read {
+            // A dump that is not delivered loses nothing: figures are cumulative.
+            Ok(_) => self.outbox.cumulative(ToOwner::Rows { rows, next_in }),
+            // A part would be taken for all, and what is not in it for gone.
+            Err(error) => {
+                if let Some(left_out) = self.dump_warnings.pass(now) {
+                    let error = error::chain(&error);
+                    tracing::warn!(%error, left_out, "Open connections cannot be read.");
+                }
+            }
+        }
     }
 
     fn drain(&mut self) {
-        let mut events = Vec::new();
         let vitals = &self.vitals;
-        let n_records = self.kernel.drain(|bytes| events.extend(decode::event(bytes, vitals)));
-        vitals.add(Vital::EventsDrained, n_records as u64);
-        if !events.is_empty() {
-            let n_events = events.len() as u64;
-            self.tell(ToOwner::Events(events), n_events);
+        // Not for ever: a flood must not keep us from all the rest.
+        for _ in 0..MAX_PARTS {
+            let mut events = Vec::new();
+            let take = |bytes: &[u8]| events.extend(decode::event(bytes, vitals));
+            let n_records = self.kernel.drain(PART_RECORDS, take);
+            vitals.add(Vital::EventsDrained, n_records as u64);
+            self.outbox.events(events);
+            if n_records < PART_RECORDS {
+                return;
+            }
         }
     }
 
@@ -143,7 +163,7 @@ impl KernelThread {
         let hits = |tgid: Tgid| Some((tgid, self.kernel.hits(tgid)?));
         let hits: Vec<_> = self.watching.processes().filter_map(hits).collect();
         if !hits.is_empty() {
-            self.tell(ToOwner::Hits(hits), 0);
+            self.outbox.cumulative(ToOwner::Hits(hits));
         }
     }
 
@@ -151,7 +171,7 @@ impl KernelThread {
         match self.kernel.calibrate() {
             Ok(prices) => {
                 tracing::info!(?prices, "Probes are calibrated.");
-                self.tell(ToOwner::Prices(prices), 0);
+                self.outbox.once(ToOwner::Prices(prices));
             }
             Err(error) => {
                 tracing::warn!(error = %error::chain(&error), "No uprobes here, so no spans.");
@@ -209,18 +229,11 @@ impl KernelThread {
             self.kernel.unwatch(plan.tgid);
         }
         let binary = Arc::clone(&plan.binary);
-        self.tell(ToOwner::Attached(Attached { tgid: plan.tgid, binary, points, refused }), 0);
+        self.outbox.once(ToOwner::Attached(Attached { tgid: plan.tgid, binary, points, refused }));
     }
 
     fn unwatch(&mut self, tgid: Tgid) {
         self.kernel.unwatch(tgid);
         self.watching.leave(tgid);
-    }
-
-    /// Never waits: a stalled owner must not stop the drain.
-    fn tell(&self, message: ToOwner, n_events: u64) {
-        if self.owner.try_send(message).is_err() {
-            self.vitals.add(Vital::EventsQueueFull, n_events);
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! What the stages tell each other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent_common::{
     event::{Event, sock::Row},
     layout::point,
 };
 
+use super::outbox::Room;
 use crate::{
     kernel::Prices,
     targets::{
@@ -43,8 +44,13 @@ pub(super) struct Attached {
 /// To the thread that owns the state.
 #[derive(Debug)]
 pub(super) enum ToOwner {
-    Events(Vec<Event>),
-    Rows(Vec<Row>),
+    /// With the room that they take in the queue.
+    Events(Vec<Event>, Room),
+    Rows {
+        rows: Vec<Row>,
+        /// When the next dump is due.
+        next_in: Duration,
+    },
     Attached(Attached),
     /// A Go program that cannot be watched. Programs of other kinds are not mentioned.
     NotWatched(Tgid, PlanError),

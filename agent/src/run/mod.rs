@@ -9,6 +9,7 @@ mod error;
 mod kernel_thread;
 mod loads;
 mod message;
+mod outbox;
 mod owner;
 mod planner;
 mod probes;
@@ -37,7 +38,8 @@ use crate::{
     vitals::Vitals,
 };
 
-/// Batches on the way to the owner. At 50 ms each this is several seconds of a stalled owner.
+/// Messages on the way to the owner. At 50 ms each this is several seconds of a stalled owner; how many
+/// events may be in them is bounded, too.
 const OWNER_QUEUE: usize = 64;
 const PLANNER_QUEUE: usize = 4096;
 const KERNEL_QUEUE: usize = 1024;

@@ -127,10 +127,11 @@ impl Owner {
 
     fn take(&mut self, message: ToOwner) {
         match message {
-            ToOwner::Events(events) => self.events(&events),
-            ToOwner::Rows(rows) => {
+            ToOwner::Events(events, _room) => self.events(&events),
+            ToOwner::Rows { rows, next_in } => {
                 let strangers = self.state.strangers_of_rows(&rows);
                 self.introduce(strangers);
+                self.state.dumps_every(next_in);
                 self.state.rows(&rows, clock::now());
             }
             ToOwner::Attached(attached) => self.attached(attached),
