@@ -19,7 +19,6 @@ use agent_common::{
         sock::{Closed, Row},
     },
     layout::{GoProcess, point},
-    limits,
 };
 
 use crate::eventually;
@@ -32,13 +31,17 @@ pub struct Observer {
 impl Observer {
     #[track_caller]
     pub fn load() -> Self {
-        Self::with_ring(limits::RING_BYTES)
+        Self::with(Options::default())
     }
 
     #[track_caller]
     pub fn with_ring(ring_bytes: u32) -> Self {
-        let (kernel, refused) = Kernel::load(Options { ring_bytes, log: false })
-            .unwrap_or_else(|error| panic!("{error}: {error:?}"));
+        Self::with(Options { ring_bytes, ..Options::default() })
+    }
+
+    #[track_caller]
+    pub fn with(options: Options) -> Self {
+        let (kernel, refused) = Kernel::load(options).unwrap_or_else(|error| panic!("{error}: {error:?}"));
         assert!(refused.is_empty(), "{refused:?}");
         Self { kernel, events: Vec::new() }
     }

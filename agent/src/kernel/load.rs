@@ -15,7 +15,7 @@ use aya::{
 };
 
 use super::{
-    AttachedFile, Hook, KernelError, Prices, Refused, btf, calibrate, heap,
+    AttachedFile, Forms, Hook, KernelError, Prices, Refused, btf, calibrate, heap,
     iter::{self, Link},
     log::KernelLog,
     maps::{self, InMap},
@@ -26,7 +26,7 @@ use crate::{
     targets::{golang::Point, process::Tgid},
 };
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent.bpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent.bpf.o"));
 
 /// Tracepoints, with the feature that is gone without them.
 const TRACEPOINTS: &[(&str, &str, &str)] = &[
@@ -43,11 +43,13 @@ pub struct Options {
     /// A power of two, at least a page.
     pub ring_bytes: u32,
     pub log: bool,
+    /// `None`: as this kernel takes them.
+    pub forms: Option<Forms>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: agent_common::limits::RING_BYTES, log: false }
+        Self { ring_bytes: agent_common::limits::RING_BYTES, log: false, forms: None }
     }
 }
 
@@ -74,6 +76,7 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(KernelError::BuiltWithout);
         }
+        let forms = options.forms.unwrap_or_else(Forms::of_this_kernel);
         let (kernel_layout, file_layout) = btf::layouts()?;
         let log_level = if options.log { aya_log::Level::Debug as u8 } else { 0 };
         let mut ebpf = EbpfLoader::new()
@@ -81,7 +84,7 @@ impl Kernel {
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(file_layout), true)
             .override_global(aya_log::LEVEL, &log_level, false)
             .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
-            .load(OBJECT)
+            .load(&forms.apply(OBJECT))
             .map_err(|source| KernelError::Load { source: Box::new(source) })?;
         let map_bytes = maps::memory_bytes();
         let log = if options.log { KernelLog::new(&mut ebpf) } else { KernelLog::off() };

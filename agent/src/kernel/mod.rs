@@ -6,6 +6,7 @@
 mod btf;
 mod calibrate;
 mod error;
+mod forms;
 mod heap;
 mod iter;
 mod load;
@@ -18,6 +19,7 @@ mod uprobes;
 pub use btf::BtfError;
 pub use calibrate::Prices;
 pub use error::{KernelError, Refused};
+pub use forms::Forms;
 pub use load::{Kernel, Options};
 pub use packets::{Hook, Interface, interfaces};
 pub use points::{POINTS, PointRow, Price};

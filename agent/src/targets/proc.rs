@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, Metadata},
     io::Read as _,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 

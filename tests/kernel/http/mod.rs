@@ -4,8 +4,9 @@ mod attach;
 mod ends;
 mod scene;
 
+use agent::kernel::{Forms, Options};
 use agent_common::event::http::{Call, end, joined_by, side};
-use tests::{Observer, Target, paths::built, require_bpf};
+use tests::{Observer, Target, has_admin, paths::built, require_bpf, skip};
 
 use self::scene::{Calls, Scene, assert_joined, call, text};
 
@@ -32,6 +33,19 @@ fn each_request_is_joined_over_ipv6_and_over_tls() {
     joins(&Run { n: 200, server: &["-tls"], scheme: "https", ..Run::default() });
 }
 
+/// Perf events instead of links of many uprobes, XDP on single pages: kernels before 6.6 and 5.18.
+const OLDER_FORMS: Forms = Forms { uprobe_multi: false, xdp_frags: false };
+
+#[test]
+fn each_request_is_joined_in_the_forms_of_older_kernels() {
+    require_bpf!();
+    if !has_admin() {
+        return skip("perf events on uprobes need CAP_SYS_ADMIN");
+    }
+    let options = Options { forms: Some(OLDER_FORMS), ..Options::default() };
+    joins(&Run { n: 500, options, ..Run::default() });
+}
+
 struct Run<'a> {
     name: &'a str,
     n: usize,
@@ -39,17 +53,29 @@ struct Run<'a> {
     server: &'a [&'a str],
     client: &'a [&'a str],
     scheme: &'a str,
+    options: Options,
 }
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Self { name: "http", n: 2000, listen: "127.0.0.1:0", server: &[], client: &[], scheme: "http" }
+        let options = Options::default();
+        Self {
+            name: "http",
+            n: 2000,
+            listen: "127.0.0.1:0",
+            server: &[],
+            client: &[],
+            scheme: "http",
+            options,
+        }
     }
 }
 
 #[track_caller]
 fn joins(run: &Run<'_>) {
-    let mut scene = Scene::open(run.name, &[&["server", "-listen", run.listen], run.server].concat());
+    let observer = Observer::with(run.options);
+    let mut scene =
+        Scene::open_by(observer, run.name, &[&["server", "-listen", run.listen], run.server].concat());
     let (n, at) = (run.n.to_string(), scene.server.address());
     let url = format!("{}://{at}/echo/", run.scheme);
     let args = ["-quiet", "-url", &url, "-n", &n, "-c", WORKERS];

@@ -25,13 +25,17 @@ pub(super) struct Scene {
 impl Scene {
     #[track_caller]
     pub(super) fn open(name: &str, args: &[&str]) -> Self {
+        Self::open_by(Observer::load(), name, args)
+    }
+
+    #[track_caller]
+    pub(super) fn open_by(mut observer: Observer, name: &str, args: &[&str]) -> Self {
         let exe = built(name);
         // Without randomisation all processes of a file have their tables at the same addresses, so that
         // clients can be watched before they run.
         let mut command = Command::new("setarch");
         command.arg("-R").arg(&exe).args(args);
         let server = Target::start(command);
-        let mut observer = Observer::load();
         let (file, plan) = observer.attach(server.pid());
         observer.watch(server.pid(), plan.process);
         Self { observer, server, exe, process: plan.process, _file: file }
