@@ -99,6 +99,8 @@ fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     let ended = runtime.block_on(run::run(settings));
+    // A thread that hangs is not waited for any longer.
+    runtime.shutdown_background();
     ended.map_err(|error| if error.is_bad_setting() { misused(error) } else { failed(error) })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use agent::kernel::{Forms, Options, POINTS};
-use tests::{Observer, Target, eventually, has_admin, paths::built, require_bpf, residue, skip};
+use tests::{Observer, Target, eventually, paths::built, require_admin, require_bpf, residue};
 
 /// Everything is loaded, attached and dropped: the programs of Go, too.
 #[test]
@@ -33,9 +33,7 @@ const HOLD: &str = "TASKSCOPE_TESTS_HOLD";
 #[test]
 fn a_killed_process_leaves_nothing_in_the_forms_of_older_kernels() {
     require_bpf!();
-    if !has_admin() {
-        return skip("perf events on uprobes need CAP_SYS_ADMIN");
-    }
+    require_admin!();
     if let Ok(pid) = env::var(HOLD) {
         let forms = Forms { uprobe_multi: false, xdp_frags: false };
         let mut observer = Observer::with(Options { forms: Some(forms), ..Options::default() });

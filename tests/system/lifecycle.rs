@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Agent, eventually, paths, require_bpf, residue, taskscope};
+use tests::{Agent, eventually, has_admin, paths, require_bpf, residue, skip, taskscope};
 
 const NOBODY: &str = "65534";
 
@@ -160,6 +160,21 @@ fn held(agent: &Agent) -> std::collections::BTreeSet<residue::Object> {
     }
     assert_eq!(residue::remaining(&held).len(), held.len(), "all of them are listed while it lives");
     held
+}
+
+/// The kernel's process ids would be taken for others.
+#[test]
+fn in_a_pid_namespace_of_its_own_it_does_not_start() {
+    require_bpf!();
+    if !has_admin() {
+        return skip("needs CAP_SYS_ADMIN for a pid namespace");
+    }
+    let (agent, mut command) = (agent_command(), Command::new("unshare"));
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(agent.get_program()).args(agent.get_args());
+    let output = command.output().unwrap();
+    let errors = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("hostPID: true"), "{errors}");
 }
 
 fn agent_command() -> Command {

@@ -1,4 +1,4 @@
-//! Why the agent cannot start.
+//! Why the agent cannot start, or cannot go on.
 
 use std::io;
 
@@ -17,6 +17,13 @@ pub enum RunError {
     Glob(#[from] globset::Error),
     #[error("cannot start the thread `{name}`")]
     Thread { name: &'static str, source: io::Error },
+    #[error("the thread `{thread}` of the agent died; the log has its last words, please report them")]
+    Died { thread: &'static str },
+    #[error(
+        "the agent is in a pid namespace of its own, where the kernel's process ids mean others; \
+             in Kubernetes set `hostPID: true`, with Docker `--pid=host`"
+    )]
+    PidNamespace,
     #[error("cannot wait for signals")]
     Signals { source: io::Error },
 }

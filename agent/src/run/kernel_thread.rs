@@ -1,8 +1,11 @@
 //! The thread that owns the kernel half: drains, dumps, attaches.
 
 use std::{
-    sync::{Arc, mpsc},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -10,6 +13,7 @@ use super::{
     RunError, error,
     message::{Attached, ToKernel, ToOwner},
     outbox::Outbox,
+    threads::Thread,
     watching::Watching,
 };
 use crate::{
@@ -33,6 +37,13 @@ const DUMP_SHARE: u32 = 200;
 const PART_RECORDS: usize = 16 << 10;
 const MAX_PARTS: usize = 16;
 
+/// What it is told.
+pub(super) struct Inputs {
+    pub(super) inbox: mpsc::Receiver<ToKernel>,
+    /// Not a message: it must not wait behind plans.
+    pub(super) stop: Arc<AtomicBool>,
+}
+
 pub(super) struct KernelThread {
     kernel: Kernel,
     outbox: Outbox,
@@ -49,12 +60,11 @@ pub(super) struct KernelThread {
 impl KernelThread {
     pub(super) fn start(
         kernel: Kernel,
-        inbox: mpsc::Receiver<ToKernel>,
+        inputs: Inputs,
         owner: mpsc::SyncSender<ToOwner>,
         settings: &Settings,
         vitals: &Arc<Vitals>,
-    ) -> Result<thread::JoinHandle<()>, RunError> {
-        let name = "kernel";
+    ) -> Result<Thread, RunError> {
         let mut thread = Self {
             kernel,
             outbox: Outbox::new(owner, vitals),
@@ -67,26 +77,24 @@ impl KernelThread {
             next_seed: Ktime(0),
         };
         let (wish, named, spans) = (settings.xdp, settings.interfaces.clone(), settings.http_spans);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                thread.turn();
-                if spans {
-                    thread.calibrate();
-                }
-                thread.attach_packets(wish, &named);
-                thread.run(&inbox);
-            })
-            .map_err(|source| RunError::Thread { name, source })
+        Thread::start("kernel", move || {
+            thread.turn();
+            if spans {
+                thread.calibrate();
+            }
+            thread.attach_packets(wish, &named);
+            thread.run(&inputs);
+        })
     }
 
-    fn run(&mut self, inbox: &mpsc::Receiver<ToKernel>) {
-        loop {
-            match inbox.recv_timeout(DRAIN_EVERY) {
+    fn run(&mut self, inputs: &Inputs) {
+        // Plans that still wait when the agent stops are not worth attaching for.
+        while !inputs.stop.load(Ordering::Relaxed) {
+            match inputs.inbox.recv_timeout(DRAIN_EVERY) {
                 Ok(ToKernel::Watch(plan)) => self.watch(&plan),
                 Ok(ToKernel::Unwatch(tgid)) => self.unwatch(tgid),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Ok(ToKernel::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             self.turn();
         }

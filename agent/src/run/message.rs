@@ -22,7 +22,6 @@ use crate::{
 pub(super) enum ToKernel {
     Watch(Box<Plan>),
     Unwatch(Tgid),
-    Stop,
 }
 
 /// To the thread that reads binaries.

@@ -14,10 +14,15 @@ mod owner;
 mod planner;
 mod probes;
 mod publish;
+mod threads;
 mod watching;
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -26,8 +31,9 @@ use tokio::{signal::unix, sync::watch, task::JoinHandle};
 pub use self::{error::RunError, kernel_thread::DRAIN_EVERY};
 use self::{
     kernel_thread::KernelThread,
-    message::{ToKernel, ToOwner},
+    message::ToOwner,
     owner::{Outlets, Owner},
+    threads::first_to_end,
 };
 use crate::{
     clock,
@@ -44,6 +50,8 @@ const OWNER_QUEUE: usize = 64;
 const PLANNER_QUEUE: usize = 4096;
 const KERNEL_QUEUE: usize = 1024;
 const SPAN_QUEUE: usize = 256;
+/// What the kernel thread and the owner may take to hand on what they have.
+const STAGES_DRAIN: Duration = Duration::from_secs(1);
 /// After a signal everything has to be done within 5 s; the exporters take up to 3.5 s of it.
 const EXPORT_DRAIN: Duration = Duration::from_millis(3900);
 
@@ -51,10 +59,13 @@ const EXPORT_DRAIN: Duration = Duration::from_millis(3900);
 ///
 /// # Errors
 ///
-/// When it cannot start: another agent answers on the socket, the kernel half is refused, or the
-/// exporter's settings are unusable.
+/// When it cannot start: another agent answers on the socket, the kernel half is refused, the exporter's
+/// settings are unusable, or process ids mean something else here. Later, when a thread dies.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let settings = Arc::new(settings);
+    if !in_first_pid_namespace() {
+        return Err(RunError::PidNamespace);
+    }
     raise_open_files();
     let vitals = Arc::new(Vitals::new());
     // Before anything is attached: a second agent must not count everything twice.
@@ -81,28 +92,41 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     };
     let owner = Owner::new(Arc::clone(&settings), Arc::clone(&vitals), outlets)?;
 
-    planner::start(planner_inbox, to_kernel.clone(), to_owner.clone(), &vitals, stopped.clone())?;
-    let kernel = KernelThread::start(kernel, kernel_inbox, to_owner.clone(), &settings, &vitals)?;
-    let owner = owner.start(owner_inbox)?;
+    let mut planner = planner::start(planner_inbox, to_kernel, to_owner.clone(), &vitals, stopped.clone())?;
+    let stop_kernel = Arc::new(AtomicBool::new(false));
+    let inputs = kernel_thread::Inputs { inbox: kernel_inbox, stop: Arc::clone(&stop_kernel) };
+    let mut kernel = KernelThread::start(kernel, inputs, to_owner.clone(), &settings, &vitals)?;
+    let mut owner = owner.start(owner_inbox)?;
     let query = tokio::spawn(serve(server, new_snapshot, Arc::clone(&vitals), stopped));
     tracing::info!(socket = %settings.socket.display(), "The agent is up.");
     notify(&[sd_notify::NotifyState::Ready]);
 
-    signalled().await?;
+    let died = tokio::select! {
+        signal = signalled() => signal.map(|()| None)?,
+        thread = first_to_end([&mut kernel, &mut owner, &mut planner]) => Some(thread),
+    };
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("Draining.");
     // In the order of the flow: what is under way reaches the next stage before that one stops.
-    send(&to_kernel, ToKernel::Stop);
-    join("kernel", kernel).await;
-    send(&to_owner, ToOwner::Stop);
-    join("owner", owner).await;
+    stop_kernel.store(true, Ordering::Relaxed);
+    let stages = async {
+        kernel.join().await;
+        // It waits for room, and fails when the owner is gone.
+        let told = tokio::task::spawn_blocking(move || to_owner.send(ToOwner::Stop)).await;
+        if matches!(told, Ok(Ok(()))) {
+            owner.join().await;
+        }
+    };
+    if tokio::time::timeout(STAGES_DRAIN, stages).await.is_err() {
+        tracing::error!("A part of the agent hangs; what it had is lost.");
+    }
     // The planner is not waited for: nobody needs the binary that it may be reading.
     stop.send_replace(true);
     exporters.finish().await;
     if let Ok(Err(error)) = query.await {
         tracing::warn!(error = %error::chain(&error), "The query API ended badly.");
     }
-    Ok(())
+    died.map_or(Ok(()), |thread| Err(RunError::Died { thread }))
 }
 
 async fn serve(
@@ -211,6 +235,13 @@ async fn signalled() -> Result<(), RunError> {
     Ok(())
 }
 
+/// The kernel half names processes by their ids there. Where it cannot be told, we go on.
+fn in_first_pid_namespace() -> bool {
+    // PROC_PID_INIT_INO, include/linux/proc_ns.h.
+    const FIRST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").map_or(true, |own| own.as_os_str() == FIRST)
+}
+
 /// A link for each point, some eleven for each Go program: 1,024 open files are soon too few.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -224,17 +255,5 @@ fn raise_open_files() {
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd was not told.");
-    }
-}
-
-/// The other side may have stopped already; then there is nobody to tell.
-fn send<T>(to: &mpsc::SyncSender<T>, message: T) {
-    let _stopped = to.send(message);
-}
-
-async fn join(name: &'static str, thread: std::thread::JoinHandle<()>) {
-    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-    if !matches!(joined, Ok(Ok(()))) {
-        tracing::error!(thread = name, "A part of the agent died.");
     }
 }

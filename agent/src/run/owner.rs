@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, mpsc},
-    thread,
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use super::{
     message::{Attached, ToKernel, ToOwner, ToPlanner},
     probes::Probes,
     publish,
+    threads::Thread,
 };
 use crate::{
     assemble::{span::Batch, state::State},
@@ -97,15 +97,8 @@ impl Owner {
         })
     }
 
-    pub(super) fn start(
-        mut self,
-        inbox: mpsc::Receiver<ToOwner>,
-    ) -> Result<thread::JoinHandle<()>, RunError> {
-        let name = "owner";
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || self.run(&inbox))
-            .map_err(|source| RunError::Thread { name, source })
+    pub(super) fn start(mut self, inbox: mpsc::Receiver<ToOwner>) -> Result<Thread, RunError> {
+        Thread::start("owner", move || self.run(&inbox))
     }
 
     fn run(&mut self, inbox: &mpsc::Receiver<ToOwner>) {

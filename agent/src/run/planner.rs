@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
-    thread,
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use super::{
     RunError,
     message::{ToKernel, ToOwner, ToPlanner},
+    threads::Thread,
 };
 use crate::{
     clock::{self, Ktime},
@@ -35,15 +35,10 @@ pub(super) fn start(
     owner: mpsc::SyncSender<ToOwner>,
     vitals: &Arc<Vitals>,
     stopped: watch::Receiver<bool>,
-) -> Result<(), RunError> {
-    let name = "planner";
+) -> Result<Thread, RunError> {
     let vitals = Arc::clone(vitals);
     let mut work = Work { planner: Planner::default(), later: VecDeque::new(), kernel, owner, vitals };
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || work.run(&inbox, &stopped))
-        .map(drop)
-        .map_err(|source| RunError::Thread { name, source })
+    Thread::start("planner", move || work.run(&inbox, &stopped))
 }
 
 struct Work {
