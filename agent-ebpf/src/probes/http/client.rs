@@ -4,6 +4,8 @@
 //!
 //! An attempt that failed leaves the entry: `shouldRetryRequest` says whether it was the last.
 
+use core::mem::offset_of;
+
 use agent_common::{
     counter,
     event::http::{Call, end, joined_by, side},
@@ -43,25 +45,38 @@ fn client_begin(ctx: ProbeContext) -> u32 {
 /// The server request of this goroutine, else of the goroutine that started it, is the parent.
 #[inline(always)]
 fn inherit(ctx: &ProbeContext, process: &GoProcess, key: CallKey, call: &mut Call) {
-    if let Some(parent) = SERVED.get_ptr(key) {
+    if let Some(parent) = SERVED.get_ptr(key)
+        && under(call, parent)
+    {
         call.joined_by = joined_by::GOID;
-        return under(call, parent);
+        return;
     }
     if let Some(goid) = goroutine(ctx, process.g_parent_goid)
         && let Some(parent) = SERVED.get_ptr(CallKey { tgid: key.tgid, goid })
+        && under(call, parent)
     {
         call.joined_by = joined_by::PARENT_GOID;
-        return under(call, parent);
+        return;
     }
     root(call);
 }
 
+/// Whether the parent's request is whole. On another CPU its begin may be under way: the trace is written
+/// last, and neither half of one is ever zero.
 #[inline(always)]
-fn under(call: &mut Call, parent: *const Call) {
-    // SAFETY: the entry stays readable while the program runs.
-    let parent = unsafe { &*parent };
-    call.trace_id = parent.trace_id;
-    call.parent_span_id = parent.span_id;
+fn under(call: &mut Call, parent: *const Call) -> bool {
+    let halves = parent.cast::<u8>().wrapping_add(offset_of!(Call, trace_id)).cast::<[u64; 2]>();
+    // SAFETY: the entry stays readable while the program runs; volatile, because others write to it.
+    let [first, last] = unsafe { halves.read_volatile() };
+    if first == 0 || last == 0 {
+        return false;
+    }
+    // SAFETY: as above.
+    let parent_span_id = unsafe { (*parent).span_id };
+    call.trace_id[..8].copy_from_slice(&first.to_ne_bytes());
+    call.trace_id[8..].copy_from_slice(&last.to_ne_bytes());
+    call.parent_span_id = parent_span_id;
+    true
 }
 
 /// After `(*Transport).getConn` in `roundTrip`: rbx = error's type. No connection, no attempt.
