@@ -3,48 +3,69 @@
 //! One table makes the slots, their names in metrics and their documentation.
 
 macro_rules! counters {
-    ($( $(#[doc = $doc:literal])* $slot:ident = $index:literal, $name:literal; )*) => {
+    ($( $(#[doc = $doc:literal])* $slot:ident = $index:literal, $kind:ident, $name:literal; )*) => {
         $( $(#[doc = $doc])* pub const $slot: u32 = $index; )*
 
-        /// Slot, name in `reason` of the agent's loss metrics, meaning.
+        /// Slot, name (of a loss, in `reason` of the agent's metrics), meaning.
         pub const TABLE: &[(u32, &str, &str)] = &[ $( ($index, $name, concat!($($doc),*)), )* ];
+
+        /// What each slot of [`TABLE`] counts.
+        pub const KINDS: &[Kind] = &[ $( counters!(@$kind), )* ];
     };
+    (@lost) => { Kind::Lost };
+    (@seen) => { Kind::Seen };
+}
+
+/// What a slot counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something that should have been reported and was not, or not whole.
+    Lost,
+    /// Something that is as it should be.
+    Seen,
 }
 
 counters! {
     /// Records that went into the ring.
-    EVENTS_SUBMITTED = 0, "submitted";
+    EVENTS_SUBMITTED = 0, seen, "submitted";
     /// Process records that found the ring full.
-    PROC_RING_FULL = 1, "proc_ring_full";
+    PROC_RING_FULL = 1, lost, "proc_ring_full";
     /// Socket records that found the ring full.
-    SOCK_RING_FULL = 2, "sock_ring_full";
+    SOCK_RING_FULL = 2, lost, "sock_ring_full";
     /// Packet records that found the ring full.
-    PACKET_RING_FULL = 3, "packet_ring_full";
+    PACKET_RING_FULL = 3, lost, "packet_ring_full";
     /// Request records that found the ring full.
-    HTTP_RING_FULL = 4, "http_ring_full";
+    HTTP_RING_FULL = 4, lost, "http_ring_full";
     /// Sockets for which the kernel gave no storage.
-    SOCK_NO_STORAGE = 5, "sock_no_storage";
+    SOCK_NO_STORAGE = 5, lost, "sock_no_storage";
     /// Reads of kernel memory that failed.
-    KERNEL_READ_FAILED = 6, "kernel_read_failed";
+    KERNEL_READ_FAILED = 6, lost, "kernel_read_failed";
     /// Reads of a target's memory that failed.
-    USER_READ_FAILED = 7, "user_read_failed";
+    USER_READ_FAILED = 7, lost, "user_read_failed";
     /// Ends of requests whose begin was not seen: attached in mid-request, or evicted.
-    HTTP_END_WITHOUT_BEGIN = 8, "http_end_without_begin";
+    HTTP_END_WITHOUT_BEGIN = 8, lost, "http_end_without_begin";
     /// Requests that could not be kept because the map refused them.
-    HTTP_NOT_KEPT = 9, "http_not_kept";
+    HTTP_NOT_KEPT = 9, lost, "http_not_kept";
     /// Connections that are neither TCP nor TLS over TCP: no identity, not joined.
-    HTTP_NO_IDENTITY = 10, "http_no_identity";
+    HTTP_NO_IDENTITY = 10, lost, "http_no_identity";
     /// Client calls that went over HTTP/2, which has no probes yet.
-    HTTP2_CALLS = 11, "http2_calls";
+    HTTP2_CALLS = 11, seen, "http2_calls";
     /// Packets too short for their headers.
-    PACKET_SHORT = 12, "packet_short";
+    PACKET_SHORT = 12, lost, "packet_short";
     /// Packets of protocols that are not looked at.
-    PACKET_OTHER = 13, "packet_other";
+    PACKET_OTHER = 13, seen, "packet_other";
     /// Fragments after the first, which carry no ports.
-    PACKET_FRAGMENT = 14, "packet_fragment";
+    PACKET_FRAGMENT = 14, seen, "packet_fragment";
+    /// Remote addresses whose SYN was seen for the first time.
+    PACKET_NEW_PEERS = 15, seen, "new_peers";
+    /// SYNs and RSTs of peers that were not remembered, because too many new ones came within a second.
+    PACKET_THROTTLED = 16, lost, "packet_throttled";
+    /// Requests that came over HTTP/2, whose servers have no probes yet.
+    HTTP2_SERVED = 17, seen, "http2_served";
 }
 
-pub const SLOTS: u32 = 16;
+/// Of the array, with room for more.
+pub const SLOTS: u32 = 24;
 
 #[cfg(test)]
 mod tests {
@@ -57,5 +78,6 @@ mod tests {
             assert!(!doc.is_empty(), "{name}");
         }
         assert!(TABLE.len() <= SLOTS as usize);
+        assert_eq!(TABLE.len(), KINDS.len());
     }
 }

@@ -11,6 +11,13 @@ pub const HTTP_CONNECTIONS: u32 = 8192;
 /// Remote addresses and ports that the packet program remembers. An LRU.
 pub const PACKET_PEERS: u32 = 8192;
 
+/// Peers that the packet program begins to remember in about a second, on each CPU: a flood has new ones
+/// with every packet, and must fill neither the map nor the ring.
+pub const NEW_PEERS_PER_SECOND: u64 = 512;
+/// Entries of an LRU map for each CPU, at least: the kernel keeps 128 free ones at hand there, and in a map
+/// that is not much larger it evicts those in use.
+pub const LRU_ENTRIES_PER_CPU: u32 = 512;
+
 /// Bytes of a request's path that are copied; longer ones are cut.
 pub const PATH_BYTES: usize = 96;
 /// Bytes of a request's host that are copied; longer ones are cut.

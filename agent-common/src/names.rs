@@ -1,7 +1,12 @@
 //! Names that both halves must spell alike: maps, programs and globals.
 
+pub const MAP_CONNS: &str = "CONNS";
+pub const MAP_CONTEXTS: &str = "CONTEXTS";
 pub const MAP_COUNTERS: &str = "COUNTERS";
 pub const MAP_EVENTS: &str = "EVENTS";
+pub const MAP_PEERS: &str = "PEERS";
+pub const MAP_SENT: &str = "SENT";
+pub const MAP_SERVED: &str = "SERVED";
 pub const MAP_SOCKS: &str = "SOCKS";
 pub const MAP_WATCHED: &str = "WATCHED";
 

@@ -12,7 +12,7 @@ use aya_ebpf::{
     Global,
     helpers::generated::bpf_sk_storage_get,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
 };
 
 /// Kernel -> user.
@@ -98,7 +98,7 @@ pub(crate) struct Context {
 pub(crate) static CONTEXTS: LruHashMap<JoinKey, Context> =
     LruHashMap::with_max_entries(limits::HTTP_CONNECTIONS, 0);
 
-/// (remote address, local port, what) -> how many. An LRU.
+/// (remote address, local port, what) -> how many. An LRU; per CPU, so that who adds one knows the sum.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct PeerKey {
@@ -108,7 +108,19 @@ pub(crate) struct PeerKey {
 }
 
 #[map]
-pub(crate) static PEERS: LruHashMap<PeerKey, u64> = LruHashMap::with_max_entries(limits::PACKET_PEERS, 0);
+pub(crate) static PEERS: LruPerCpuHashMap<PeerKey, u64> =
+    LruPerCpuHashMap::with_max_entries(limits::PACKET_PEERS, 0);
+
+/// What [`PEERS`] may still take in a span of 2^30 ns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) span: u64,
+    pub(crate) spent: u64,
+}
+
+#[map]
+pub(crate) static NEW_PEERS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
 
 /// Ends an entry. Not being there is no failure: the map may have evicted it.
 #[inline(always)]

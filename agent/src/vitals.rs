@@ -53,6 +53,8 @@ vitals! {
     EventsAssembled => Total("events_assembled");
     /// Records that were no records.
     EventsUndecodable => Lost("undecodable");
+    /// Request records that contradict themselves.
+    CallsContradictory => Lost("call_contradictory");
     /// Records that found the queue to the state full.
     EventsQueueFull => Lost("state_queue_full");
     /// Rows of socket dumps.
@@ -71,6 +73,12 @@ vitals! {
     PeersSeen => Total("peers_seen");
     /// SYNs from outside to ports that no socket of this host listens on.
     SynsUnanswered => Total("syns_unanswered");
+    /// Client calls over HTTP/2, which has no probes yet.
+    Http2Calls => Total("http2_calls");
+    /// Requests served over HTTP/2, which has no probes yet.
+    Http2Served => Total("http2_served");
+    /// Packets that carry no TCP header, which are not looked at.
+    PacketsNotTcp => Total("packets_not_tcp");
     /// RSTs for connections that do not exist here.
     ResetsUnmatched => Total("resets_unmatched");
     /// Spans that were made of request records.
@@ -190,6 +198,17 @@ impl Vitals {
         }
     }
 
+    /// Numbers that the kernel half counts and users know by another name.
+    pub fn adopt_kernel(&self) {
+        use agent_common::counter::{
+            HTTP2_CALLS, HTTP2_SERVED, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER,
+        };
+        self.set(Vital::PeersSeen, self.kernel(PACKET_NEW_PEERS));
+        self.set(Vital::Http2Calls, self.kernel(HTTP2_CALLS));
+        self.set(Vital::Http2Served, self.kernel(HTTP2_SERVED));
+        self.set(Vital::PacketsNotTcp, self.kernel(PACKET_OTHER) + self.kernel(PACKET_FRAGMENT));
+    }
+
     #[must_use]
     pub fn kernel(&self, slot: u32) -> u64 {
         self.kernel.get(slot as usize).map_or(0, |it| it.load(Ordering::Relaxed))
@@ -199,8 +218,9 @@ impl Vitals {
     pub fn lost(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let kernel = agent_common::counter::TABLE
             .iter()
-            .filter(|(slot, _, _)| *slot != agent_common::counter::EVENTS_SUBMITTED)
-            .map(|(slot, name, _)| (*name, self.kernel(*slot)));
+            .zip(agent_common::counter::KINDS)
+            .filter(|(_, kind)| **kind == agent_common::counter::Kind::Lost)
+            .map(|((slot, name, _), _)| (*name, self.kernel(*slot)));
         let own = Vital::ALL.iter().filter_map(|vital| match vital.kind() {
             Kind::Lost(reason) => Some((reason, self.get(*vital))),
             Kind::Total(_) | Kind::Level(_) => None,
@@ -244,6 +264,9 @@ mod tests {
         let vitals = Vitals::new();
         vitals.add(Vital::SpansQueueFull, 3);
         vitals.set_kernel(agent_common::counter::HTTP_RING_FULL, 5);
+        for seen in [agent_common::counter::EVENTS_SUBMITTED, agent_common::counter::PACKET_OTHER] {
+            vitals.set_kernel(seen, 7);
+        }
         let lost: Vec<_> = vitals.lost().filter(|(_, n)| *n != 0).collect();
         assert_eq!(lost, [("http_ring_full", 5), ("export_queue_full", 3)]);
     }

@@ -103,7 +103,7 @@ impl Scene {
         assert_eq!(i64::from(failure.syns), 1 + again, "{}", case.command);
         assert!(case.syns.contains(&failure.syns), "{}: {}", case.command, failure.syns);
         assert!(case.command.contains(&failure.server.to_string()), "{failure:?}");
-        let lasted = failure.lasted;
+        let lasted = failure.lasted.expect("connect() was called after the agent came");
         assert!(
             case.at_least <= lasted + SLACK && lasted <= took,
             "{}: {lasted:?} of {took:?}",

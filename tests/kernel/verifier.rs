@@ -22,7 +22,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("server_end", 160),
     ("server_hijacked", 130),
     ("sock_closed", 320),
-    ("sock_dump", 220),
+    ("sock_dump", 290),
     ("sock_reader", 3000),
     ("sock_state", 3000),
 ];

@@ -8,17 +8,16 @@ pub mod what {
     pub const SYN_UNANSWERED: u8 = 1;
     /// A RST for a connection that does not exist here.
     pub const RST_UNMATCHED: u8 = 2;
-    /// The first SYN from a remote address.
-    pub const NEW_PEER: u8 = 3;
+    // 3 was the first SYN from a remote address, which is only counted now.
 }
 
 wire! {
-    /// A packet, or the nth of its like: reported at the first and then at powers of two.
+    /// A packet, or the nth of its like on this CPU: reported at the first and then at powers of two.
     ///
     /// Addresses as in [`super::sock::State`].
     pub struct Stray: 80 bytes {
         pub header: Header,
-        /// How many of (remote address, local port, what) came so far.
+        /// How many of (remote address, local port, what) this CPU has seen; its last report was for half as many.
         pub count: u64,
         pub local: [u8; 16],
         pub remote: [u8; 16],

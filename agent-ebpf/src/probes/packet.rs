@@ -7,6 +7,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use agent_common::{
     counter,
     event::packet::{Stray, what},
+    limits::NEW_PEERS_PER_SECOND,
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -19,7 +20,7 @@ use aya_ebpf::{
 use super::sock::mapped;
 use crate::{
     emit, gate,
-    maps::{PEERS, PeerKey},
+    maps::{NEW_PEERS, PEERS, PeerKey},
 };
 
 /// The program does not decide: the next one in line does.
@@ -84,11 +85,11 @@ fn look(ctx: *mut c_void, packet: &Packet, ifindex: u32) {
         return;
     }
     if opens {
-        note(&segment, what::NEW_PEER, 0, ifindex);
+        greet(&segment);
     }
     if !has_socket(ctx, &segment) {
         let what = if opens { what::SYN_UNANSWERED } else { what::RST_UNMATCHED };
-        note(&segment, what, segment.local_port, ifindex);
+        note(&segment, what, ifindex);
     }
 }
 
@@ -200,24 +201,22 @@ fn has_socket(ctx: *mut c_void, segment: &Segment) -> bool {
     true
 }
 
-/// Counts, and reports the first and then each power of two: a flood fills no ring.
+/// Counts, and reports the first and then each power of two. Programs do not nest on a CPU.
 #[inline(always)]
-fn note(segment: &Segment, what: u8, local_port: u16, ifindex: u32) {
+fn note(segment: &Segment, what: u8, ifindex: u32) {
+    let local_port = segment.local_port;
     let key = PeerKey { remote: segment.remote, local_port, what: u16::from(what) };
     let count = match PEERS.get_ptr_mut(key) {
         Some(seen) => {
-            emit::atomic_add(seen, 1);
-            // SAFETY: the entry stays readable while the program runs.
-            unsafe { seen.read_volatile() }
+            // SAFETY: the entry stays valid while the program runs, and is this CPU's.
+            let seen = unsafe { &mut *seen };
+            *seen += 1;
+            *seen
         }
-        None => {
-            // Refused means that it is reported again at the next packet.
-            PEERS.insert(key, 1, 0).ok();
-            1
-        }
+        None if remember(key) => 1,
+        None => return,
     };
-    let is_repeated_peer = what == what::NEW_PEER && count != 1;
-    if count & (count - 1) != 0 || is_repeated_peer {
+    if count & (count - 1) != 0 {
         return;
     }
     emit::event(gate::Task { tgid: 0, tid: 0 }, |header| Stray {
@@ -225,10 +224,45 @@ fn note(segment: &Segment, what: u8, local_port: u16, ifindex: u32) {
         count,
         local: segment.local,
         remote: segment.remote,
-        local_port: segment.local_port,
+        local_port,
         remote_port: segment.remote_port,
         ifindex,
         what,
         reserved: [0; 7],
     });
+}
+
+/// Counts who comes for the first time.
+#[inline(always)]
+fn greet(segment: &Segment) {
+    const ANY_PORT: u16 = 0;
+    const OPENED: u16 = 3;
+    let key = PeerKey { remote: segment.remote, local_port: ANY_PORT, what: OPENED };
+    if PEERS.get_ptr(key).is_none() && remember(key) {
+        emit::add(counter::PACKET_NEW_PEERS);
+    }
+}
+
+/// Begins to count a peer, unless too many new ones came within a second: then it is a flood, with
+/// forged addresses perhaps, and each packet would be the first of its peer.
+#[inline(always)]
+fn remember(key: PeerKey) -> bool {
+    let Some(budget) = NEW_PEERS.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: the entry stays valid while the program runs, and is this CPU's.
+    let budget = unsafe { &mut *budget };
+    let span = emit::now() >> 30;
+    if budget.span != span {
+        budget.span = span;
+        budget.spent = 0;
+    }
+    if NEW_PEERS_PER_SECOND <= budget.spent {
+        emit::add(counter::PACKET_THROTTLED);
+        return false;
+    }
+    budget.spent += 1;
+    // Refused means that it is reported again at the next packet.
+    PEERS.insert(key, 1, 0).ok();
+    true
 }

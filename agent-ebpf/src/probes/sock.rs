@@ -276,7 +276,7 @@ fn figures(sk: *mut c_void, tcp: *const c_void) -> Figures {
     let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
     let soft_error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err_soft));
     Figures {
-        sent_bytes: sent.wrapping_sub(again),
+        sent_bytes: sent.saturating_sub(again),
         received_bytes: received.saturating_sub(fin),
         segments_out: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_out)),
         segments_in: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_in)),

@@ -42,8 +42,8 @@ pub struct ConnectFailure {
     /// `None`: the process is not known any more.
     pub client: Option<Arc<Process>>,
     pub server: SocketAddr,
-    /// From connect() to the end.
-    pub lasted: Duration,
+    /// From connect() to the end; `None`: connect() was called before the agent came.
+    pub lasted: Option<Duration>,
     /// The first one included.
     pub syns: u32,
     pub at: Ktime,
@@ -58,7 +58,7 @@ impl ConnectFailure {
             class: FailureClass::of_errno(row.figures.error),
             client,
             server: SocketAddr::new(address::ip(row.state.remote), row.state.remote_port),
-            lasted: at.since(Ktime(row.state.opened_ktime_ns)),
+            lasted: (row.state.opened_ktime_ns != 0).then(|| at.since(Ktime(row.state.opened_ktime_ns))),
             syns: u32::from(row.figures.pending_retransmits) + 1,
             at,
         }

@@ -120,8 +120,8 @@ impl State {
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
                 Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
-                Event::Exec(_) => {}
-                Event::Exit(it) => self.directory.end(Tgid(it.header.tgid), now),
+                // Who owns us knows whether a process whose first thread ended lives on.
+                Event::Exec(_) | Event::Exit(_) => {}
             }
         }
         self.settle(now);
@@ -193,7 +193,6 @@ impl State {
 
     fn stray(&mut self, stray: &Stray, now: Ktime) {
         match stray.what {
-            what::NEW_PEER => self.vitals.add(Vital::PeersSeen, 1),
             what::RST_UNMATCHED => self.vitals.add(Vital::ResetsUnmatched, stray.count - stray.count / 2),
             what::SYN_UNANSWERED => {
                 let (sockets, mut around) = self.split(now);
@@ -209,7 +208,7 @@ impl State {
             return None;
         };
         let Some(span) = http::span(call, &known.process, &mut self.texts) else {
-            self.vitals.add(Vital::EventsUndecodable, 1);
+            self.vitals.add(Vital::CallsContradictory, 1);
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);

@@ -30,7 +30,6 @@ impl Detector for FailedConnects {
 fn finding(failure: &ConnectFailure) -> Option<Finding> {
     let ConnectFailure { class, client, server, lasted, syns, at } = failure;
     let who = client.as_ref().map_or("A process", |it| it.service.name.as_str());
-    let seconds = lasted.as_secs_f64();
     let (kind, severity, what) = match class {
         FailureClass::Refused => (
             FindingKind::ConnectRefused,
@@ -40,7 +39,7 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
         FailureClass::TimedOut => (
             FindingKind::ConnectTimedOut,
             Severity::Critical,
-            format!("{who} gets no answer from {server}: the kernel gave up after {seconds:.1} s"),
+            format!("{who} gets no answer from {server}: the kernel gave up{}", after(*lasted)),
         ),
         FailureClass::Abandoned => {
             (FindingKind::ConnectAbandoned, Severity::Warning, abandoned(who, failure))
@@ -52,18 +51,19 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
         ),
         FailureClass::Other => return None,
     };
+    let mut evidence = vec![
+        ("server_address", Evidence::Text(server.ip().to_string())),
+        ("server_port", Evidence::Count(server.port().into())),
+    ];
+    evidence.extend(lasted.map(|it| ("lasted_seconds", Evidence::Seconds(it.as_secs_f64()))));
+    evidence.push(("syns_sent", Evidence::Count((*syns).into())));
     Some(Finding {
         severity,
         kind,
         target: client.clone(),
         about: server.to_string(),
         summary: what,
-        evidence: vec![
-            ("server_address", Evidence::Text(server.ip().to_string())),
-            ("server_port", Evidence::Count(server.port().into())),
-            ("lasted_seconds", Evidence::Seconds(seconds)),
-            ("syns_sent", Evidence::Count((*syns).into())),
-        ],
+        evidence,
         count: 1,
         first_seen: *at,
         last_seen: *at,
@@ -80,13 +80,19 @@ fn abandoned(who: &str, failure: &ConnectFailure) -> String {
     let ConnectFailure { server, lasted, syns, .. } = failure;
     let gave_up = format!(
         "{who}: a connect to {server} was given up (deadline, cancellation, or the faster of two \
-         addresses) after {:.1} s",
-        lasted.as_secs_f64()
+         addresses){}",
+        after(*lasted)
     );
-    if *lasted <= FIRST_SYN_TIMEOUT + Duration::from_millis(100) && *syns == 1 {
+    let is_short = lasted.is_some_and(|it| it <= FIRST_SYN_TIMEOUT + Duration::from_millis(100));
+    if is_short && *syns == 1 {
         return format!("{gave_up}; a deadline this short never survives one lost SYN");
     }
     format!("{gave_up}: none of {syns} SYNs was answered")
+}
+
+/// Nothing when it is not known since when.
+fn after(lasted: Option<Duration>) -> String {
+    lasted.map_or_else(String::new, |it| format!(" after {:.1} s", it.as_secs_f64()))
 }
 
 #[cfg(test)]
@@ -119,15 +125,21 @@ mod tests {
         );
         check(FailureClass::Unreachable, 10, 1, "A process cannot reach 10.0.0.1:80: the network says so");
         check(FailureClass::Other, 10, 1, "");
+        check(
+            FailureClass::Abandoned,
+            None,
+            1,
+            "A process gave up connecting to 10.0.0.1:80: none of 1 SYNs was answered",
+        );
     }
 
     #[track_caller]
-    fn check(class: FailureClass, millis: u64, syns: u32, want: &str) {
+    fn check(class: FailureClass, millis: impl Into<Option<u64>>, syns: u32, want: &str) {
         let failure = ConnectFailure {
             class,
             client: None,
             server: "10.0.0.1:80".parse().unwrap(),
-            lasted: Duration::from_millis(millis),
+            lasted: millis.into().map(Duration::from_millis),
             syns,
             at: Ktime(5),
         };

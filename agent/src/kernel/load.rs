@@ -6,7 +6,7 @@ use agent_common::{
     Wire as _, counter,
     event::sock::Row,
     layout::{GoProcess, point},
-    names,
+    limits, names,
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -37,6 +37,20 @@ const TRACEPOINTS: &[(&str, &str, &str)] = &[
     (names::PROG_PROC_EXIT, "sched_process_exit", "ended processes at once"),
 ];
 
+/// Maps that the kernel evicts from, with their least size.
+const LRU_MAPS: &[(&str, u32)] = &[
+    (names::MAP_SERVED, limits::OPEN_CALLS),
+    (names::MAP_SENT, limits::OPEN_CALLS),
+    (names::MAP_CONNS, limits::HTTP_CONNECTIONS),
+    (names::MAP_CONTEXTS, limits::HTTP_CONNECTIONS),
+    (names::MAP_PEERS, limits::PACKET_PEERS),
+];
+
+fn lru_entries() -> u32 {
+    let n_cpus = aya::util::nr_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
+    limits::LRU_ENTRIES_PER_CPU.saturating_mul(n_cpus)
+}
+
 /// What can be chosen at load.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -49,7 +63,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: agent_common::limits::RING_BYTES, log: false, forms: None }
+        Self { ring_bytes: limits::RING_BYTES, log: false, forms: None }
     }
 }
 
@@ -79,7 +93,12 @@ impl Kernel {
         let forms = options.forms.unwrap_or_else(Forms::of_this_kernel);
         let (kernel_layout, file_layout) = btf::layouts()?;
         let log_level = if options.log { aya_log::Level::Debug as u8 } else { 0 };
-        let mut ebpf = EbpfLoader::new()
+        let lru_entries = lru_entries();
+        let mut loader = EbpfLoader::new();
+        for (name, least) in LRU_MAPS {
+            loader.map_max_entries(name, lru_entries.max(*least));
+        }
+        let mut ebpf = loader
             .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(kernel_layout), true)
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(file_layout), true)
             .override_global(aya_log::LEVEL, &log_level, false)

@@ -122,6 +122,7 @@ impl KernelThread {
         for (slot, value) in self.kernel.counters().into_iter().enumerate() {
             self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
         }
+        self.vitals.adopt_kernel();
         if self.next_count <= now {
             self.next_count = now.plus(COUNT_EVERY);
             self.count();

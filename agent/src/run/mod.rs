@@ -33,7 +33,7 @@ use self::{
     kernel_thread::KernelThread,
     message::ToOwner,
     owner::{Outlets, Owner},
-    threads::first_to_end,
+    threads::{Thread, first_to_end},
 };
 use crate::{
     clock,
@@ -109,6 +109,18 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     tracing::info!("Draining.");
     // In the order of the flow: what is under way reaches the next stage before that one stops.
     stop_kernel.store(true, Ordering::Relaxed);
+    drain(kernel, to_owner, owner).await;
+    // The planner is not waited for: nobody needs the binary that it may be reading.
+    stop.send_replace(true);
+    exporters.finish().await;
+    if let Ok(Err(error)) = query.await {
+        tracing::warn!(error = %error::chain(&error), "The query API ended badly.");
+    }
+    died.map_or(Ok(()), |thread| Err(RunError::Died { thread }))
+}
+
+/// Waits until both stages have handed on what they had, but not for ever.
+async fn drain(kernel: Thread, to_owner: mpsc::SyncSender<ToOwner>, owner: Thread) {
     let stages = async {
         kernel.join().await;
         // It waits for room, and fails when the owner is gone.
@@ -120,13 +132,6 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     if tokio::time::timeout(STAGES_DRAIN, stages).await.is_err() {
         tracing::error!("A part of the agent hangs; what it had is lost.");
     }
-    // The planner is not waited for: nobody needs the binary that it may be reading.
-    stop.send_replace(true);
-    exporters.finish().await;
-    if let Ok(Err(error)) = query.await {
-        tracing::warn!(error = %error::chain(&error), "The query API ended badly.");
-    }
-    died.map_or(Ok(()), |thread| Err(RunError::Died { thread }))
 }
 
 async fn serve(

@@ -22,9 +22,14 @@ fn server_begin(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let (response, request) = (regs(&ctx).rcx, regs(&ctx).rdi);
-    // HTTP/2 comes through here, too; its connections have their own probes.
-    if read::user::<u64>(request + u64::from(process.request_proto_major)) != Some(1) {
-        return 0;
+    // HTTP/2 comes through here, too, but on a goroutine of its own and with another end.
+    match read::user::<u64>(request + u64::from(process.request_proto_major)) {
+        Some(1) => {}
+        Some(_) => {
+            emit::add(counter::HTTP2_SERVED);
+            return 0;
+        }
+        None => return 0,
     }
     let Some(key) = key(&ctx, task, process) else {
         return 0;
