@@ -10,7 +10,7 @@ use crate::{
     kernel::{POINTS, PointRow, Prices},
     query::snapshot::{BinaryView, ProbeView, TargetView},
     targets::{
-        golang::{GoBinary, OffsetsFrom, PointKind, PointName},
+        golang::{GoBinary, OffsetsFrom, Point, PointName},
         plan::PlanError,
         process::{Process, Tgid},
     },
@@ -85,14 +85,12 @@ impl Probes {
             let Some(target) = self.targets.get_mut(&tgid) else {
                 continue;
             };
+            if target.before.is_some_and(|before| at.since(before.at) < RATE_OVER) {
+                continue;
+            }
             let now = Reading { at, hits, cpu: cpu_time(tgid) };
-            match target.before {
-                Some(before) if at.since(before.at) < RATE_OVER => {}
-                Some(before) => {
-                    target.rates = Some(rates(&before, &now));
-                    target.before = Some(now);
-                }
-                None => target.before = Some(now),
+            if let Some(before) = target.before.replace(now) {
+                target.rates = Some(rates(&before, &now));
             }
         }
     }
@@ -107,7 +105,7 @@ impl Probes {
         TargetView {
             process,
             binary: target.binary.as_deref().map(binary_view),
-            probes: target.points.iter().filter_map(|name| self.probe(*name, target)).collect(),
+            probes: once(&target.points).filter_map(|name| self.probe(name, target)).collect(),
             refused: target.refused.clone(),
         }
     }
@@ -116,14 +114,13 @@ impl Probes {
     fn probe(&self, name: PointName, target: &Target) -> Option<ProbeView> {
         let row: &PointRow = POINTS.iter().find(|row| row.point == name)?;
         let binary = target.binary.as_deref()?;
-        let point = binary.points.iter().find(|point| point.name == name)?;
         let ns_per_hit = self.prices.map(|prices| prices.of(row.price) as f64);
         let hits_per_second = target.rates.map(|rates| rates.hits_per_second[row.hits]);
         let spent = hits_per_second.zip(ns_per_hit).map(|(hits, ns)| hits * ns / 1e9);
         let cpu = target.rates.and_then(|rates| rates.cpu).filter(|cpu| 0.0 < *cpu);
         Some(ProbeView {
             name: name.name().to_owned(),
-            point: format!("{} in {} at {:#x}", kind_name(point.kind), point.symbol, point.address),
+            point: place(&binary.points, name)?,
             hits_per_second,
             ns_per_hit,
             cpu_ratio: spent.zip(cpu).map(|(spent, cpu)| spent / cpu),
@@ -144,16 +141,18 @@ fn binary_view(binary: &GoBinary) -> BinaryView {
     }
 }
 
-fn kind_name(kind: PointKind) -> &'static str {
-    match kind {
-        PointKind::PushRbp => "push rbp",
-        PointKind::AfterCall => "after call",
-        PointKind::Jcc => "jcc",
-        PointKind::Push => "push",
-        PointKind::Nop => "nop",
-        PointKind::Call => "call",
-        PointKind::Jmp => "jmp",
-    }
+/// Each name once: where the compiler has doubled a call, its points share a name, and their hits are
+/// counted together.
+fn once(names: &[PointName]) -> impl Iterator<Item = PointName> + '_ {
+    names.iter().enumerate().filter(|(n, name)| !names[..*n].contains(name)).map(|(_, name)| *name)
+}
+
+/// Where the points of a name are.
+fn place(points: &[Point], name: PointName) -> Option<String> {
+    let first = points.iter().find(|point| point.name == name)?;
+    let addresses: Vec<String> =
+        points.iter().filter(|point| point.name == name).map(|it| format!("{:#x}", it.address)).collect();
+    Some(format!("{} in {} at {}", first.kind.name(), first.symbol, addresses.join(", ")))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "hits of some seconds")]
@@ -169,4 +168,31 @@ fn cpu_time(tgid: Tgid) -> Option<Duration> {
     let stat = procfs::process::Process::new(i32::try_from(tgid.0).ok()?).ok()?.stat().ok()?;
     let ticks = stat.utime.checked_add(stat.stime)?;
     Some(Duration::from_nanos(ticks.checked_mul(1_000_000_000 / procfs::ticks_per_second().max(1))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::golang::PointKind;
+
+    #[test]
+    fn points_of_one_name_are_one_row() {
+        let point = |name, symbol: &str, address| Point {
+            name,
+            symbol: symbol.to_owned(),
+            file_offset: address,
+            address,
+            kind: PointKind::AfterCall,
+        };
+        let points = [
+            point(PointName::ClientAttempted, "f", 0x10),
+            point(PointName::ClientRetry, "g", 0x20),
+            point(PointName::ClientAttempted, "f", 0x30),
+        ];
+        let names: Vec<_> = once(&points.each_ref().map(|it| it.name)).collect();
+        assert_eq!(names, [PointName::ClientAttempted, PointName::ClientRetry]);
+        let places = names.iter().map(|name| place(&points, *name).unwrap()).collect::<Vec<_>>();
+        assert_eq!(places, ["after call in f at 0x10, 0x30", "after call in g at 0x20"]);
+        assert_eq!(place(&points, PointName::ServerEnd), None);
+    }
 }
