@@ -2,7 +2,7 @@
 
 use agent_common::{
     event::http::{Call, side},
-    layout::price,
+    layout::{point, price},
 };
 use aya_ebpf::{
     EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext,
@@ -18,9 +18,13 @@ use crate::{
 /// The cookie names the class of [`price`].
 #[uprobe(multi)]
 fn calibrate(ctx: ProbeContext) -> u32 {
+    // As each probe does, and with success: the user half has opened the gate for itself.
+    let Some((task, _)) = gate::watched(point::SERVER_BEGIN) else {
+        return 0;
+    };
     // SAFETY: the helper takes the program's own context.
     let class = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let key = CallKey { tgid: u64::from(gate::current().tgid), goid: u64::MAX };
+    let key = CallKey { tgid: u64::from(task.tgid), goid: u64::MAX };
     if class == price::BEGIN {
         keep(&ctx, key);
     }

@@ -291,7 +291,11 @@ impl Kernel {
     ///
     /// When uprobes are refused: then no probe works.
     pub fn calibrate(&mut self) -> Result<Prices, KernelError> {
-        calibrate::prices(&mut self.ebpf)
+        let this = Tgid(std::process::id());
+        self.watch(this, GoProcess::zeroed())?;
+        let prices = calibrate::prices(&mut self.ebpf);
+        self.unwatch(this);
+        prices
     }
 }
 
@@ -315,7 +319,9 @@ pub fn verifier_costs() -> Result<Vec<VerifierCost>, KernelError> {
     }
     let mut costs = Vec::new();
     for (name, program) in kernel.ebpf.programs_mut() {
-        let refuse = |source| KernelError::Program { program: "of the list", source: Box::new(source) };
+        // Only tests come here.
+        let named: &'static str = name.to_owned().leak();
+        let refuse = |source| KernelError::Program { program: named, source: Box::new(source) };
         use aya::programs::Program;
         match program {
             Program::UProbe(it) if it.fd().is_err() => it.load().map_err(refuse)?,

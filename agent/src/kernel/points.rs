@@ -9,7 +9,7 @@ use crate::targets::golang::PointName;
 pub enum Price {
     /// The trap and a look-up.
     Trap,
-    /// Keeps a request.
+    /// Keeps a request, or its connection and context.
     Begin,
     /// Makes a record.
     End,
@@ -56,7 +56,7 @@ rows! {
     ServerConnClosed, "server_conn_closed", SERVER_CONN_CLOSED, Trap;
     ClientBegin, "client_begin", CLIENT_BEGIN, Begin;
     ClientConn, "client_conn", CLIENT_CONN, Trap;
-    ClientSent, "client_sent", CLIENT_SENT, Trap;
+    ClientSent, "client_sent", CLIENT_SENT, Begin;
     ClientAttempted, "client_attempted", CLIENT_ATTEMPTED, End;
     ClientRetry, "client_retry", CLIENT_RETRY, Trap;
     ClientConnClosed, "client_conn_closed", CLIENT_CONN_CLOSED, Trap;
