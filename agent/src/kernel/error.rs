@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::BtfError;
 
-/// Without this nothing of the kernel half works.
+/// What the kernel refuses, or this build does not have.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     #[error("this binary was built without its kernel half; run `cargo xtask build`")]
@@ -35,6 +35,8 @@ pub enum KernelError {
     Attach { program: &'static str, target: String, source: Box<ProgramError> },
     #[error("{interface} has an XDP program already")]
     InterfaceTaken { interface: String },
+    #[error("{interface} carries no Ethernet frames, and its packets would be misread")]
+    NoEthernet { interface: String },
     #[error("the driver of {interface} takes XDP only in a form that would outlive the agent")]
     NoXdpLink { interface: String },
 }

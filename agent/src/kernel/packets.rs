@@ -56,6 +56,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
     if wish == Wish::Off {
         return Ok(None);
     }
+    // Only of the namespace that /sys was mounted in; of others it cannot be told.
+    let kind = fs::read_to_string(format!("/sys/class/net/{interface}/type"));
+    if kind.is_ok_and(|kind| !has_ethernet_header(&kind)) {
+        return Err(KernelError::NoEthernet { interface: interface.to_owned() });
+    }
     match attach_xdp(ebpf, interface) {
         Ok(link) => Ok(Some(Hook::Xdp(link))),
         Err(error) if wish == Wish::Native => Err(error),
@@ -64,6 +69,13 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
             attach_tcx(ebpf, interface).map(|link| Some(Hook::Tcx(link)))
         }
     }
+}
+
+/// The numbers of include/uapi/linux/if_arp.h. Loopback has the header, too.
+fn has_ethernet_header(kind: &str) -> bool {
+    const ARPHRD_ETHER: &str = "1";
+    const ARPHRD_LOOPBACK: &str = "772";
+    [ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&kind.trim())
 }
 
 fn attach_xdp(ebpf: &mut Ebpf, interface: &str) -> Result<FdLink, KernelError> {
@@ -124,4 +136,17 @@ fn is_busy(error: &ProgramError) -> bool {
         return false;
     };
     matches!(error.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_have_no_ethernet_header() {
+        let kinds = [("1\n", true), ("772\n", true), ("65534\n", false), ("776\n", false), ("", false)];
+        for (kind, want) in kinds {
+            assert_eq!(has_ethernet_header(kind), want, "{kind:?}");
+        }
+    }
 }
