@@ -2,7 +2,7 @@
 
 use crate::limits::TLS_ITABS;
 
-/// Which probe was hit: the index into [`GoProcess::hits`], and the uprobe's cookie.
+/// Which probe was hit: the index into [`GoProcess::hits`].
 pub mod point {
     pub const SERVER_BEGIN: usize = 0;
     pub const SERVER_END: usize = 1;
@@ -32,7 +32,7 @@ wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
     pub struct GoProcess: 184 bytes {
         /// Hits of each [`point`]; the kernel half adds.
-        pub hits: [u64; 12],
+        pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.
         pub tcp_conn_itab: u64,
         /// `go:itab.*crypto/tls.Conn,net.Conn`; unused ones are 0.

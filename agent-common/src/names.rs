@@ -1,4 +1,5 @@
-//! Names that both halves must spell alike: maps, programs and globals.
+//! Names that both halves must spell alike: maps, globals and programs. Those of the programs on points of Go
+//! are in the table of points.
 
 pub const MAP_CONNS: &str = "CONNS";
 pub const MAP_CONTEXTS: &str = "CONTEXTS";

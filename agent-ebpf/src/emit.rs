@@ -1,4 +1,4 @@
-//! The only code that touches the ring buffer and the counters.
+//! The only code that writes to the ring buffer and the counters; `calibrate` reserves and discards.
 
 use core::{
     ffi::c_void,

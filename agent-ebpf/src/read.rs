@@ -12,7 +12,7 @@ use crate::emit;
 
 /// A value in the memory of the current process.
 #[inline(always)]
-pub(crate) fn user<T>(address: u64) -> Option<T> {
+pub(crate) fn user<T: Plain>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address itself.
     match unsafe { bpf_probe_read_user(address as *const T) } {
         Ok(value) => Some(value),
@@ -46,7 +46,7 @@ pub(crate) fn go_string<const N: usize>(string: u64, buffer: &mut [u8; N]) -> u8
 
 /// A value in kernel memory, by an address that the verifier does not know.
 #[inline(always)]
-pub(crate) fn kernel<T>(address: u64) -> Option<T> {
+pub(crate) fn kernel<T: Plain>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address itself.
     match unsafe { bpf_probe_read_kernel(address as *const T) } {
         Ok(value) => Some(value),

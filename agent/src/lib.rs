@@ -1,6 +1,6 @@
-//! The user half of taskscope, in the order in which data flows.
+//! The user half of taskscope: one module for each room of ARCHITECTURE.md.
 //!
-//! A module uses only modules before it in this list; `cargo xtask tidy` checks that.
+//! A room uses only rooms before it in the flow; `cargo xtask tidy` has their order, and checks that.
 
 pub mod assemble;
 pub mod causes;

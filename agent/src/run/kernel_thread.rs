@@ -50,7 +50,7 @@ pub(super) struct KernelThread {
     vitals: Arc<Vitals>,
     watching: Watching<AttachedFile>,
     /// Kept: dropped, they are gone.
-    hooks: Vec<(String, Hook)>,
+    hooks: Vec<Hook>,
     next_dump: Ktime,
     dump_warnings: Throttle,
     next_count: Ktime,
@@ -200,7 +200,7 @@ impl KernelThread {
             match self.kernel.attach_packets(&interface.name, wish) {
                 Ok(Some(hook)) => {
                     tracing::info!(interface = interface.name, hook = hook.name(), "Packets are looked at.");
-                    self.hooks.push((interface.name, hook));
+                    self.hooks.push(hook);
                 }
                 Ok(None) => {}
                 Err(error) => {
