@@ -18,6 +18,9 @@ pub mod point {
     pub const COUNT: usize = 12;
 }
 
+/// The offset of a field that the running kernel does not have. Whoever can do without it asks for that.
+pub const ABSENT: u32 = u32::MAX;
+
 /// Classes of price: what a program does decides what a hit costs. The cookie of `calibrate`.
 pub mod price {
     /// The trap and a look-up.

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use agent_common::{
     counter,
     event::{http, sock},
-    layout::{FileLayout, GoProcess, KernelLayout},
+    layout::{ABSENT, FileLayout, GoProcess, KernelLayout},
     limits,
 };
 use aya_ebpf::{
@@ -202,6 +202,12 @@ pub(crate) static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(NO_KERNEL_LA
 /// Set by the loader from the kernel's BTF.
 #[unsafe(no_mangle)]
 pub(crate) static FILE_LAYOUT: Global<FileLayout> = Global::new(NO_FILE_LAYOUT);
+
+/// Whether the running kernel has such a field.
+#[inline(always)]
+pub(crate) fn has(offset: usize) -> bool {
+    offset != ABSENT as usize
+}
 
 /// An offset of [`KERNEL_LAYOUT`] or [`FILE_LAYOUT`], without copying the others.
 macro_rules! offset {

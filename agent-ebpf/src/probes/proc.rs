@@ -9,15 +9,21 @@ use agent_common::{
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 
-use crate::{emit, gate, maps::offset, read};
+use crate::{
+    emit, gate,
+    maps::{has, offset},
+    read,
+};
 
 /// `sched_process_exec(task, old_pid, bprm)`.
 #[btf_tracepoint(function = "sched_process_exec")]
 fn proc_exec(ctx: BtfTracePointContext) -> i32 {
     let binprm: *const c_void = ctx.arg(2);
     let mut filename = [0; FILENAME_BYTES];
-    let name: Option<u64> = read::kernel(binprm as u64 + offset!(FILE_LAYOUT.binprm_filename) as u64);
-    if let Some(name) = name {
+    let at = offset!(FILE_LAYOUT.binprm_filename);
+    if has(at)
+        && let Some(name) = read::kernel::<u64>(binprm as u64 + at as u64)
+    {
         read::kernel_string(name, &mut filename);
     }
     emit::event(gate::current(), |header| Exec { header, filename });

@@ -18,7 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     emit, gate,
-    maps::{SOCKS, offset},
+    maps::{SOCKS, has, offset},
     read,
 };
 
@@ -297,7 +297,7 @@ fn address(sk: *mut c_void, state: &mut State) {
     if family == AF_INET {
         state.local = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_rcv_saddr)));
         state.remote = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_daddr)));
-    } else {
+    } else if has(offset!(KERNEL_LAYOUT.sock_v6_daddr)) {
         let sk = sk as u64;
         read::kernel_into(&mut state.local, sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64);
         read::kernel_into(&mut state.remote, sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64);
@@ -328,7 +328,11 @@ fn place(sk: *mut c_void, state: &mut State) {
     if let Some(net) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_net) as u64) {
         read::kernel_into(&mut state.netns, net + offset!(KERNEL_LAYOUT.net_inum) as u64);
     }
-    if let Some(cgroup) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_cgroup) as u64)
+    let is_known = has(offset!(KERNEL_LAYOUT.sock_cgroup))
+        && has(offset!(KERNEL_LAYOUT.cgroup_kn))
+        && has(offset!(KERNEL_LAYOUT.kernfs_node_id));
+    if is_known
+        && let Some(cgroup) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_cgroup) as u64)
         && let Some(node) = read::kernel::<u64>(cgroup + offset!(KERNEL_LAYOUT.cgroup_kn) as u64)
     {
         read::kernel_into(&mut state.cgroup_id, node + offset!(KERNEL_LAYOUT.kernfs_node_id) as u64);

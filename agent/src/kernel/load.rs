@@ -91,7 +91,7 @@ impl Kernel {
             return Err(KernelError::BuiltWithout);
         }
         let forms = options.forms.unwrap_or_else(Forms::of_this_kernel);
-        let (kernel_layout, file_layout) = btf::layouts()?;
+        let layouts = btf::layouts()?;
         let log_level = if options.log { aya_log::Level::Debug as u8 } else { 0 };
         let lru_entries = lru_entries();
         let mut loader = EbpfLoader::new();
@@ -99,8 +99,8 @@ impl Kernel {
             loader.map_max_entries(name, lru_entries.max(*least));
         }
         let mut ebpf = loader
-            .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(kernel_layout), true)
-            .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(file_layout), true)
+            .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(layouts.kernel), true)
+            .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(layouts.file), true)
             .override_global(aya_log::LEVEL, &log_level, false)
             .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
             .load(&forms.apply(OBJECT))
@@ -118,7 +118,8 @@ impl Kernel {
             log,
             map_bytes,
         };
-        let refused = kernel.attach_network();
+        let mut refused = layouts.refused;
+        refused.extend(kernel.attach_network());
         heap::give_back();
         Ok((kernel, refused))
     }

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use crate::{
     emit,
     gate::Task,
-    maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, offset, remove},
+    maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, has, offset, remove},
     probes::sock::mapped,
     read,
 };
@@ -106,6 +106,15 @@ fn is_tls(process: &GoProcess, itab: u64) -> bool {
 /// The TCP socket behind a file descriptor of the current process.
 #[inline(always)]
 fn socket(fd: u64) -> Option<Conn> {
+    let is_known = has(offset!(FILE_LAYOUT.task_files))
+        && has(offset!(FILE_LAYOUT.files_fdt))
+        && has(offset!(FILE_LAYOUT.fdtable_fd))
+        && has(offset!(FILE_LAYOUT.fdtable_max_fds))
+        && has(offset!(FILE_LAYOUT.file_private_data))
+        && has(offset!(KERNEL_LAYOUT.socket_file));
+    if !is_known {
+        return None;
+    }
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
     let files: u64 = read::kernel(task + offset!(FILE_LAYOUT.task_files) as u64)?;
@@ -137,7 +146,7 @@ fn addresses(sk: u64) -> Option<([u8; 16], [u8; 16])> {
             mapped(read::kernel(sk + offset!(KERNEL_LAYOUT.sock_rcv_saddr) as u64)?),
             mapped(read::kernel(sk + offset!(KERNEL_LAYOUT.sock_daddr) as u64)?),
         )),
-        AF_INET6 => Some((
+        AF_INET6 if has(offset!(KERNEL_LAYOUT.sock_v6_daddr)) => Some((
             read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64)?,
             read::kernel(sk + offset!(KERNEL_LAYOUT.sock_v6_daddr) as u64)?,
         )),

@@ -5,38 +5,69 @@ mod types;
 
 use std::{fs, path::Path};
 
-use agent_common::layout::{FileLayout, KernelLayout};
+use agent_common::layout::{ABSENT, FileLayout, KernelLayout};
 
-use super::KernelError;
+use super::{KernelError, Refused};
 
 pub use reader::{Btf, BtfError};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// All that the kernel half reads of foreign structs.
-pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
+#[derive(Debug)]
+pub(super) struct Layouts {
+    pub(super) kernel: KernelLayout,
+    pub(super) file: FileLayout,
+    /// Features whose fields this kernel was built without.
+    pub(super) refused: Vec<Refused>,
+}
+
+pub(super) fn layouts() -> Result<Layouts, KernelError> {
     let path = Path::new(VMLINUX);
     let bytes = fs::read(path).map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
     let btf = Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: path.to_owned(), source })?;
-    let at = |path: &'static str| btf.offset(path).ok_or(KernelError::NoField { path });
+    let done_bit = btf.enumerator("sock_flags", "SOCK_DONE").and_then(|it| it.try_into().ok());
+    from(&|path| if path == SOCK_DONE { done_bit } else { btf.offset(path) })
+}
+
+/// An enumerator, the only one among fields.
+const SOCK_DONE: &str = "sock_flags.SOCK_DONE";
+
+const CGROUPS: &str = "cgroups of connections";
+const SPANS: &str = "http spans, as far as they are joined by connection";
+const SEED: &str = "connections older than the agent";
+const NAMES: &str = "names of processes that end at once";
+
+/// `offset`: of a field by its path.
+fn from(offset: &dyn Fn(&'static str) -> Option<u32>) -> Result<Layouts, KernelError> {
+    let mut refused: Vec<Refused> = Vec::new();
+    let at = |path| offset(path).ok_or(KernelError::NoField { path });
+    let mut unless_absent = |path, feature| {
+        offset(path).unwrap_or_else(|| {
+            if !refused.iter().any(|it| it.feature == feature) {
+                refused.push(Refused { feature, error: KernelError::NoField { path } });
+            }
+            ABSENT
+        })
+    };
     let kernel = KernelLayout {
         sock_family: at("sock.__sk_common.skc_family")?,
         sock_num: at("sock.__sk_common.skc_num")?,
         sock_dport: at("sock.__sk_common.skc_dport")?,
         sock_daddr: at("sock.__sk_common.skc_daddr")?,
         sock_rcv_saddr: at("sock.__sk_common.skc_rcv_saddr")?,
-        sock_v6_daddr: at("sock.__sk_common.skc_v6_daddr")?,
-        sock_v6_rcv_saddr: at("sock.__sk_common.skc_v6_rcv_saddr")?,
+        sock_v6_daddr: offset("sock.__sk_common.skc_v6_daddr").unwrap_or(ABSENT),
+        sock_v6_rcv_saddr: offset("sock.__sk_common.skc_v6_rcv_saddr").unwrap_or(ABSENT),
         sock_state: at("sock.__sk_common.skc_state")?,
         sock_net: at("sock.__sk_common.skc_net")?,
         sock_flags: at("sock.__sk_common.skc_flags")?,
         sock_err: at("sock.sk_err")?,
         sock_err_soft: at("sock.sk_err_soft")?,
-        sock_cgroup: at("sock.sk_cgrp_data")?,
+        sock_cgroup: unless_absent("sock.sk_cgrp_data", CGROUPS),
         sock_protocol: at("sock.sk_protocol")?,
         net_inum: at("net.ns.inum")?,
-        cgroup_kn: at("cgroup.kn")?,
-        kernfs_node_id: at("kernfs_node.id")?,
+        cgroup_kn: unless_absent("cgroup.kn", CGROUPS),
+        kernfs_node_id: unless_absent("kernfs_node.id", CGROUPS),
         icsk_retransmits: at("inet_connection_sock.icsk_retransmits")?,
         tcp_bytes_sent: at("tcp_sock.bytes_sent")?,
         tcp_bytes_retrans: at("tcp_sock.bytes_retrans")?,
@@ -49,23 +80,20 @@ pub(super) fn layouts() -> Result<(KernelLayout, FileLayout), KernelError> {
         tcp_rcv_nxt: at("tcp_sock.rcv_nxt")?,
         tcp_write_seq: at("tcp_sock.write_seq")?,
         tcp_copied_seq: at("tcp_sock.copied_seq")?,
-        sock_done_bit: btf
-            .enumerator("sock_flags", "SOCK_DONE")
-            .and_then(|it| it.try_into().ok())
-            .ok_or(KernelError::NoField { path: "sock_flags.SOCK_DONE" })?,
+        sock_done_bit: at(SOCK_DONE)?,
         socket_sk: at("socket.sk")?,
-        socket_file: at("socket.file")?,
+        socket_file: unless_absent("socket.file", SPANS),
     };
     let file = FileLayout {
-        task_files: at("task_struct.files")?,
-        files_fdt: at("files_struct.fdt")?,
-        fdtable_fd: at("fdtable.fd")?,
-        fdtable_max_fds: at("fdtable.max_fds")?,
-        file_private_data: at("file.private_data")?,
-        task_tgid: at("task_struct.tgid")?,
-        binprm_filename: at("linux_binprm.filename")?,
+        task_files: unless_absent("task_struct.files", SPANS),
+        files_fdt: unless_absent("files_struct.fdt", SPANS),
+        fdtable_fd: unless_absent("fdtable.fd", SPANS),
+        fdtable_max_fds: unless_absent("fdtable.max_fds", SPANS),
+        file_private_data: unless_absent("file.private_data", SPANS),
+        task_tgid: unless_absent("task_struct.tgid", SEED),
+        binprm_filename: unless_absent("linux_binprm.filename", NAMES),
     };
-    Ok((kernel, file))
+    Ok(Layouts { kernel, file, refused })
 }
 
 #[cfg(test)]
@@ -77,12 +105,31 @@ mod tests {
         if !Path::new(VMLINUX).exists() {
             return;
         }
-        let (kernel, file) = layouts().unwrap();
+        let Layouts { kernel, file, refused } = layouts().unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
         // include/net/sock.h: the addresses are the first fields, by a comment that demands it.
         assert_eq!((kernel.sock_daddr, kernel.sock_rcv_saddr), (0, 4));
         assert_eq!((kernel.sock_dport, kernel.sock_num, kernel.sock_family), (12, 14, 16));
         assert_eq!(kernel.sock_done_bit, 1);
         assert_eq!(file.fdtable_max_fds, 0);
+    }
+
+    /// As in kernels without IPv6 or without control groups.
+    #[test]
+    fn a_field_that_is_not_there_costs_its_feature_only() {
+        let check = |absent: &[&str], want: &[&str]| {
+            let offset = |path: &'static str| (!absent.iter().any(|it| path.contains(it))).then_some(8);
+            let layouts = from(&offset).unwrap();
+            assert_eq!(layouts.refused.iter().map(|it| it.feature).collect::<Vec<_>>(), want, "{absent:?}");
+            layouts
+        };
+        check(&[], &[]);
+        let without = check(&["skc_v6_"], &[]);
+        assert_eq!((without.kernel.sock_v6_daddr, without.kernel.sock_daddr), (ABSENT, 8));
+        let without = check(&["sk_cgrp_data", "cgroup.kn"], &[CGROUPS]);
+        assert_eq!((without.kernel.sock_cgroup, without.kernel.cgroup_kn), (ABSENT, ABSENT));
+        check(&["fdtable.fd", "task_struct.tgid"], &[SPANS, SEED]);
+        assert!(matches!(from(&|_| None), Err(KernelError::NoField { .. })));
     }
 
     #[test]
