@@ -48,9 +48,7 @@ fn packets_without_a_socket_are_reported_on_xdp_and_on_tcx() {
 #[test]
 fn a_flood_of_forged_sources_is_throttled() {
     require_bpf!();
-    if !has_admin() {
-        return skip("needs CAP_SYS_ADMIN for network namespaces");
-    }
+    require_admin!();
     const PACKETS: u32 = 20_000;
     let (a, b) = two_namespaces();
     let mut observer = Observer::load();

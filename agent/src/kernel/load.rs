@@ -47,7 +47,7 @@ const LRU_MAPS: &[(&str, u32)] = &[
 ];
 
 fn lru_entries() -> u32 {
-    let n_cpus = aya::util::nr_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
+    let n_cpus = aya::util::nr_cpus().map_or(1, u32::from);
     limits::LRU_ENTRIES_PER_CPU.saturating_mul(n_cpus)
 }
 

@@ -1,6 +1,6 @@
 //! The packet program on interfaces: XDP in the driver, or TCX where that is refused or taken.
 
-use std::{ffi::CString, io};
+use std::{ffi::CString, fs, io};
 
 use agent_common::names;
 use aya::{

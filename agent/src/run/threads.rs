@@ -59,7 +59,7 @@ mod tests {
     async fn the_thread_that_dies_is_named() {
         let (stop, stopped) = mpsc::channel::<()>();
         let (other_stop, other_stopped) = mpsc::channel::<()>();
-        let wait = |inbox: mpsc::Receiver<()>| move || drop(inbox.recv());
+        let wait = |inbox: mpsc::Receiver<()>| move || assert!(inbox.recv().is_err(), "nobody sends");
         let mut lives = Thread::start("lives", wait(stopped)).unwrap();
         let mut also = Thread::start("also", wait(other_stopped)).unwrap();
         let mut dies = Thread::start("dies", || panic!("as is wanted here")).unwrap();

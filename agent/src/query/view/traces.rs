@@ -178,8 +178,8 @@ mod tests {
             (Outcome::Status(503), Some("503")),
             (Outcome::Status(200), None),
         ] {
-            let mut client = (*samples::snapshot().traces[0].spans[1]).clone();
-            (client.host, client.outcome) = ("[::1]:80".to_owned(), outcome);
+            let mut client = samples::snapshot().spans[0][1].clone();
+            (client.host, client.outcome) = ("[::1]:80".into(), outcome);
             let got = attributes(&client);
             assert_eq!(got.get("error.type"), want.map(text).as_ref(), "{outcome:?}");
             let server = (got.get("server.address"), got.get("server.port"));
