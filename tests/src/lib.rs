@@ -25,7 +25,7 @@ pub use collector::Collector;
 pub use daemon::{Agent, Ended, Status, taskscope};
 pub use netns::NetNs;
 pub use observer::Observer;
-pub use patience::{PATIENCE, eventually};
+pub use patience::{PATIENCE, eventually, within};
 pub use require::{has_admin, has_bpf, skip};
 pub use snmp::Snmp;
 pub use target::Target;

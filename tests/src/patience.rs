@@ -8,14 +8,20 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks `done` until it is `Some`, for at most [`PATIENCE`].
 #[track_caller]
+pub fn eventually<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, done)
+}
+
+/// As [`eventually`], for what takes longer than anything should.
+#[track_caller]
 #[expect(clippy::disallowed_methods, reason = "tests wait in real time")]
-pub fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(patience: Duration, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = done() {
             return value;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {} s for: {what}", PATIENCE.as_secs());
+        assert!(start.elapsed() < patience, "waited {} s for: {what}", patience.as_secs());
         thread::sleep(Duration::from_millis(5));
     }
 }

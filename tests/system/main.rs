@@ -7,6 +7,7 @@ mod bad_input;
 mod collector;
 mod export;
 mod lifecycle;
+mod many;
 mod schema;
 mod shop;
 mod topology;

@@ -1,12 +1,14 @@
 //! target-conn: sockets that do exactly what they are told.
 //!
 //! Without arguments it takes commands from standard input, a line each, and answers each with a line
-//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`).
+//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`), or both ends of
+//! very many connections (see `hold`).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test reads them")]
 
 mod bench;
 mod commands;
+mod hold;
 mod tcp_info;
 
 use std::{
@@ -34,11 +36,14 @@ enum Mode {
     BulkSend { to: SocketAddr, seconds: f64 },
     /// Open connections that each send 100 bytes and read 100, and print how many were made.
     ConnectRate { to: SocketAddr, seconds: f64, threads: NonZeroUsize },
+    /// Hold many connections to ourselves, both ends (see `hold`).
+    Hold { connections: usize },
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().mode {
         None => interactive(),
+        Some(Mode::Hold { connections }) => hold::run(connections),
         Some(Mode::BulkRecv { listen }) => bench::bulk_recv(listen),
         Some(Mode::BulkSend { to, seconds }) => {
             bench::seconds(seconds).and_then(|it| bench::bulk_send(to, it))
