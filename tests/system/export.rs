@@ -6,10 +6,12 @@ use agent::clock;
 use tests::{
     Agent, Collector, Status,
     collector::{Kind, Metric, Span},
-    eventually, require_bpf,
+    eventually, require_bpf, within,
 };
 
 const REQUESTS: u32 = 200;
+/// The pauses between tries grow to 30 s.
+const NEXT_TRY: Duration = Duration::from_secs(40);
 /// Figures that did not change for so long are the last ones: a batch of spans waits for one second.
 const STILL: Duration = Duration::from_millis(2500);
 
@@ -31,16 +33,19 @@ fn spans_and_metrics_follow_the_conventions_over_http() {
 #[test]
 fn an_outage_that_the_queue_outlasts_loses_nothing() {
     require_bpf!();
-    let Some(account) = outage("8192") else { return };
+    // 30 s.
+    let during = 30 * PER_SECOND;
+    let Some(account) = outage("8192", during) else { return };
     assert_eq!(account.lost, 0, "{account:?}");
-    assert_eq!(account.of_server, u64::from(OUTAGE_REQUESTS), "every request has its server span");
+    let n_requests = BEFORE_OUTAGE + during + AFTER_OUTAGE;
+    assert_eq!(account.of_server, u64::from(n_requests), "every request has its server span");
 }
 
 /// The oldest go, and each is counted.
 #[test]
 fn an_outage_that_the_queue_does_not_outlast_is_counted() {
     require_bpf!();
-    let Some(account) = outage("64") else { return };
+    let Some(account) = outage("64", 10 * PER_SECOND) else { return };
     assert!(100 < account.lost, "the queue was never full: {account:?}");
 }
 
@@ -123,11 +128,10 @@ fn check_metrics(metrics: &[Metric]) {
     assert_eq!(own.resource["host.name"], "node-of-the-test");
 }
 
-const OUTAGE_REQUESTS: u32 = 1000;
-const BEFORE_OUTAGE: u32 = 100;
-/// At the rate of the load this is 10 s.
-const DURING_OUTAGE: u32 = 500;
+/// Requests of a steady load.
 const PER_SECOND: u32 = 50;
+const BEFORE_OUTAGE: u32 = 100;
+const AFTER_OUTAGE: u32 = 400;
 
 #[derive(Debug)]
 struct Account {
@@ -140,20 +144,21 @@ struct Account {
     made: u64,
 }
 
-/// Stops the Collector for 10 s in the middle of a steady load. What was made is what arrived and each
-/// counted loss. `None`: there is no Collector here.
+/// Stops the Collector in the middle of a steady load, for so many requests. What was made is what arrived
+/// and each counted loss. `None`: there is no Collector here.
 #[track_caller]
-fn outage(queue: &str) -> Option<Account> {
+fn outage(queue: &str, during: u32) -> Option<Account> {
     let mut collector = Collector::start()?;
     let (server, url) = crate::http_server("truth-server");
     let flags = ["--otlp-endpoint", &collector.grpc(), "--export-queue", queue, "--metrics-interval", "1s"]
         .map(str::to_owned);
     let agent = Agent::start(crate::watch_targets().into_iter().chain(flags));
     crate::wait_for_probes(&agent, server.pid());
-    let load = crate::http_client("truth-client", &format!("{url}/echo/"), OUTAGE_REQUESTS, PER_SECOND);
+    let n_requests = BEFORE_OUTAGE + during + AFTER_OUTAGE;
+    let load = crate::http_client("truth-client", &format!("{url}/echo/"), n_requests, PER_SECOND);
     (0..BEFORE_OUTAGE).for_each(|_| drop(load.line()));
     collector.stop();
-    (0..DURING_OUTAGE).for_each(|_| drop(load.line()));
+    (0..during).for_each(|_| drop(load.line()));
     collector.restart();
     load.rest();
 
@@ -173,8 +178,10 @@ fn outage(queue: &str) -> Option<Account> {
         made: last(&received.metrics, "taskscope.spans_made"),
     };
     println!(
-        "queue of {queue}: {} spans received, {} twice; {account:?}",
-        account.received, account.duplicates
+        "{} s, queue of {queue}: {} spans received, {} twice; {account:?}",
+        during / PER_SECOND,
+        account.received,
+        account.duplicates
     );
     assert_eq!(account.sent + account.lost, account.made, "{account:?}");
     assert_eq!(account.received, account.sent, "{account:?}");
@@ -186,8 +193,9 @@ fn outage(queue: &str) -> Option<Account> {
 #[track_caller]
 fn settled(agent: &Agent) -> Status {
     let figures = |it: &Status| ["queued", "sent", "failed", "dropped"].map(|what| it.spans(what));
-    // The first try after an outage may come ten seconds after its end.
-    eventually("the first spans after the outage", || (agent.status().spans("queued") == 0).then_some(()));
+    within(NEXT_TRY, "the first spans after the outage", || {
+        (agent.status().spans("queued") == 0).then_some(())
+    });
     let mut seen = (figures(&agent.status()), clock::now());
     eventually("the last spans", || {
         let status = agent.status();
