@@ -16,7 +16,8 @@ use super::{
 /// Asks the environment. Tests give a map instead.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The environment of this process. Bytes that are no text become U+FFFD, which most values refuse.
+/// The environment of this process. Bytes that are no text become U+FFFD: what cannot hold it is refused
+/// like any other bad value, and a path with it is not found.
 #[must_use]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|it| it.to_string_lossy().into_owned())

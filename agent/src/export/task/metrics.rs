@@ -104,6 +104,8 @@ impl Worker {
     }
 
     async fn finish(mut self) {
+        // What is under way is older than what is sent now.
+        self.in_flight = None;
         let all = async { while self.durations.changed().await.is_ok() {} };
         // Without the last ones rather than not at all.
         drop(timeout(LAST_DURATIONS, all).await);
