@@ -6,14 +6,23 @@ macro_rules! counters {
     ($( $(#[doc = $doc:literal])* $slot:ident = $index:literal, $kind:ident, $name:literal; )*) => {
         $( $(#[doc = $doc])* pub const $slot: u32 = $index; )*
 
-        /// Slot, name (of a loss, in `reason` of the agent's metrics), meaning.
-        pub const TABLE: &[(u32, &str, &str)] = &[ $( ($index, $name, concat!($($doc),*)), )* ];
-
-        /// What each slot of [`TABLE`] counts.
-        pub const KINDS: &[Kind] = &[ $( counters!(@$kind), )* ];
+        /// All slots, in order.
+        pub const TABLE: &[Counter] = &[ $(
+            Counter { slot: $index, kind: counters!(@$kind), name: $name, doc: concat!($($doc),*) },
+        )* ];
     };
     (@lost) => { Kind::Lost };
     (@seen) => { Kind::Seen };
+}
+
+/// A slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter {
+    pub slot: u32,
+    pub kind: Kind,
+    /// Of a loss: the `reason` in the agent's metrics.
+    pub name: &'static str,
+    pub doc: &'static str,
 }
 
 /// What a slot counts.

@@ -218,9 +218,8 @@ impl Vitals {
     pub fn lost(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let kernel = agent_common::counter::TABLE
             .iter()
-            .zip(agent_common::counter::KINDS)
-            .filter(|(_, kind)| **kind == agent_common::counter::Kind::Lost)
-            .map(|((slot, name, _), _)| (*name, self.kernel(*slot)));
+            .filter(|it| it.kind == agent_common::counter::Kind::Lost)
+            .map(|it| (it.name, self.kernel(it.slot)));
         let own = Vital::ALL.iter().filter_map(|vital| match vital.kind() {
             Kind::Lost(reason) => Some((reason, self.get(*vital))),
             Kind::Total(_) | Kind::Level(_) => None,

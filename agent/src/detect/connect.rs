@@ -129,7 +129,8 @@ mod tests {
             FailureClass::Abandoned,
             None,
             1,
-            "A process gave up connecting to 10.0.0.1:80: none of 1 SYNs was answered",
+            "A process: a connect to 10.0.0.1:80 was given up (deadline, cancellation, or the faster of two \
+             addresses): none of 1 SYNs was answered",
         );
     }
 

@@ -148,7 +148,7 @@ impl Numbers {
 
 /// Whether the reason is one for which a record of the kernel half is not delivered.
 fn is_event(reason: &str) -> bool {
-    let in_kernel = counter::TABLE.iter().any(|(slot, name, _)| RING_FULL.contains(slot) && *name == reason);
+    let in_kernel = counter::TABLE.iter().any(|it| RING_FULL.contains(&it.slot) && it.name == reason);
     let here = [Vital::EventsUndecodable, Vital::EventsQueueFull]
         .iter()
         .any(|vital| matches!(vital.kind(), crate::vitals::Kind::Lost(name) if name == reason));

@@ -65,7 +65,7 @@ impl Scene {
             counter::HTTP_END_WITHOUT_BEGIN,
             counter::USER_READ_FAILED,
         ] {
-            assert_eq!(self.observer.counter(slot), 0, "{}", counter::TABLE[slot as usize].1);
+            assert_eq!(self.observer.counter(slot), 0, "{}", counter::TABLE[slot as usize].name);
         }
         // Maps are opened by number, which takes more than the agent needs.
         let maps: &[&str] = if has_admin() { &["SERVED", "SENT"] } else { &[] };
