@@ -12,7 +12,7 @@ use agent::{
     causes,
     clock::{self, Clock},
     config::{self, AgentArgs, settings::Settings},
-    doctor,
+    doctor, kernel,
     query::{
         self, Screen, ScreenKind,
         command::{ClientCommand, DoctorArgs},
@@ -96,6 +96,9 @@ fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     }
     let settings = config::load(args, &config::environment).map_err(misused)?;
     log_to_stderr(&settings);
+    if let Err(error) = kernel::yield_to_others() {
+        tracing::warn!(%error, "The agent may get in the way of watched programs when all cores are busy.");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     let ended = runtime.block_on(run::run(settings));

@@ -14,6 +14,7 @@ mod log;
 mod maps;
 mod packets;
 mod points;
+mod scheduling;
 mod uprobes;
 
 pub use btf::BtfError;
@@ -23,6 +24,7 @@ pub use forms::Forms;
 pub use load::{Kernel, Options};
 pub use packets::{Hook, Interface, interfaces};
 pub use points::{POINTS, PointRow, Price};
+pub use scheduling::yield_to_others;
 pub use uprobes::AttachedFile;
 
 #[doc(hidden)]

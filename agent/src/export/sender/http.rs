@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use reqwest::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
     redirect::Policy,
 };
+use zstd::bulk::Compressor;
 
 use super::{Signal, failure::Failure, reply::Accepted, tls};
 use crate::{
@@ -33,6 +35,7 @@ pub struct Http {
     client: Client,
     url: String,
     compression: Compression,
+    zstd: Zstd,
     pub(super) timeout: Duration,
 }
 
@@ -45,6 +48,7 @@ impl Http {
             client: client(settings)?,
             url: settings.endpoint.clone(),
             compression: settings.compression,
+            zstd: Zstd::default(),
             timeout: settings.timeout,
         })
     }
@@ -53,7 +57,7 @@ impl Http {
         let mut request = self.client.post(&self.url).header(CONTENT_TYPE, "application/x-protobuf");
         request = match self.compression {
             Compression::Zstd => {
-                let body = zstd::bulk::compress(&body, ZSTD_LEVEL).map_err(Failure::compress)?;
+                let body = self.zstd.compress(&body).map_err(Failure::compress)?;
                 request.header(CONTENT_ENCODING, "zstd").body(body)
             }
             Compression::Gzip => {
@@ -71,6 +75,21 @@ impl Http {
         }
         let text = String::from_utf8_lossy(&answer).chars().take(MAX_TEXT_CHARS).collect();
         Err(Failure::http(status, retry_after.as_ref().and_then(|it| it.to_str().ok()), text))
+    }
+}
+
+/// Keeps its working memory, which would be made anew for each request. Made when first used.
+#[derive(Clone, Default)]
+struct Zstd(Arc<Mutex<Option<Compressor<'static>>>>);
+
+impl Zstd {
+    fn compress(&self, body: &[u8]) -> io::Result<Vec<u8>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let compressor = match &mut *kept {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(ZSTD_LEVEL)?),
+        };
+        compressor.compress(body)
     }
 }
 
