@@ -46,8 +46,6 @@ impl Assembled {
 
     /// The edges to a server's port.
     pub fn edges(&self, port: u16) -> Vec<Arc<Edge>> {
-        let mut edges = self.0.edges();
-        edges.retain(|edge| edge.server_port == port);
-        edges
+        self.0.edges().iter().filter(|edge| edge.server_port == port).map(Arc::clone).collect()
     }
 }

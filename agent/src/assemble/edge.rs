@@ -107,6 +107,9 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EdgeId(pub u64);
 
+/// All edges at one moment. Those that did not change are shared with the moments before.
+pub type Edges = Arc<Vec<Arc<Edge>>>;
+
 /// Everything known about one (client workload, server workload, server port).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {

@@ -12,7 +12,7 @@ use agent_common::event::{
 use super::{
     address,
     directory::Directory,
-    edge::Edge,
+    edge::Edges,
     failure::ConnectFailure,
     http,
     requests::{Request, Requests, Tuple},
@@ -158,7 +158,7 @@ impl State {
     }
 
     #[must_use]
-    pub fn edges(&self) -> Vec<Arc<Edge>> {
+    pub fn edges(&self) -> Edges {
         self.topology.snapshot()
     }
 

@@ -4,6 +4,7 @@
 //! resort is one edge for all. Each step leaves room for the next.
 
 use std::{
+    cell::OnceCell,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -16,7 +17,7 @@ use super::{
     address,
     connection::Counted,
     directory::{Known, WorkloadId},
-    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
+    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer},
 };
 use crate::{
     clock::Ktime,
@@ -107,16 +108,19 @@ impl Route {
 #[derive(Debug, Default)]
 pub(super) struct Topology {
     edges: AHashMap<EdgeKey, Arc<Edge>>,
+    /// The last snapshot, until something changes.
+    kept: OnceCell<Edges>,
 }
 
 impl Topology {
     #[must_use]
-    pub(super) fn snapshot(&self) -> Vec<Arc<Edge>> {
-        self.edges.values().map(Arc::clone).collect()
+    pub(super) fn snapshot(&self) -> Edges {
+        Arc::clone(self.kept.get_or_init(|| Arc::new(self.edges.values().map(Arc::clone).collect())))
     }
 
     /// The edge of `route`, made if there is none, touched.
     pub(super) fn edge(&mut self, route: &Route, now: Ktime, vitals: &Vitals) -> (EdgeKey, &mut Edge) {
+        self.kept.take();
         let route = self.room_for(route, vitals);
         let key = route.key();
         let slot = self.edges.entry(key).or_insert_with(|| Arc::new(new_edge(key, &route, now)));
@@ -131,6 +135,7 @@ impl Topology {
 
     #[must_use]
     pub(super) fn get_mut(&mut self, key: EdgeKey) -> Option<&mut Edge> {
+        self.kept.take();
         self.edges.get_mut(&key).map(Arc::make_mut)
     }
 
@@ -184,7 +189,11 @@ impl Topology {
 
     /// Edges that were idle for long leave.
     pub(super) fn sweep(&mut self, now: Ktime) {
+        let n_edges = self.edges.len();
         self.edges.retain(|_, edge| 0 < edge.connections.active || now.since(edge.last_seen) < MAX_IDLE);
+        if self.edges.len() != n_edges {
+            self.kept.take();
+        }
     }
 }
 
@@ -293,8 +302,8 @@ mod tests {
             topology.edge(&to(19_999 * 256, port), Ktime(0), &vitals);
         }
         assert_eq!(topology.edges.len(), MAX_EDGES + 1);
-        let other = topology.snapshot().into_iter().find(|edge| edge.server_port == 0);
-        assert!(other.is_some(), "what fits nowhere is one edge");
+        let other = topology.snapshot().iter().any(|edge| edge.server_port == 0);
+        assert!(other, "what fits nowhere is one edge");
     }
 
     /// Nothing coarser could stand for them.
@@ -350,5 +359,8 @@ mod tests {
         topology.edge(&route(1), Ktime(9), &vitals).1.bytes.to_server = 7;
         assert_eq!(before[0].bytes.to_server, 0);
         assert_eq!(topology.snapshot()[0].bytes.to_server, 7);
+        assert!(Arc::ptr_eq(&topology.snapshot(), &topology.snapshot()), "nothing changed");
+        topology.sweep(Ktime(0).plus(MAX_IDLE).plus(Duration::from_secs(1)));
+        assert_eq!(topology.snapshot().len(), 0);
     }
 }

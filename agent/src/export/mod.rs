@@ -9,10 +9,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
-use crate::assemble::edge::Edge;
-
 mod backoff;
 mod deliver;
 pub mod error;
@@ -42,6 +38,3 @@ pub use self::{
         spans::{SpanExport, run_spans},
     },
 };
-
-/// The topology at one moment.
-pub type Edges = Arc<Vec<Arc<Edge>>>;

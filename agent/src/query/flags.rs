@@ -11,7 +11,6 @@ use super::{
     ScreenKind,
     print::{Format, Headers, Paint, Style},
     proto::Filter,
-    view::sort::Column,
 };
 use crate::config::{Default, Key};
 
@@ -167,7 +166,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// Takes the names of `columns`.
-pub(super) fn names<T>(columns: &[Column<T>]) -> PossibleValuesParser {
+pub(super) fn names<F>(columns: &[(&'static str, F)]) -> PossibleValuesParser {
     PossibleValuesParser::new(columns.iter().map(|(name, _)| *name))
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn snapshot() -> Snapshot {
         at: AT,
         clock: Clock::at_offset(0),
         window: Duration::from_secs(300),
-        edges: vec![Arc::new(called()), Arc::new(refused())],
+        edges: Arc::new(vec![Arc::new(called()), Arc::new(refused())]),
         spans: vec![Arc::new(trace())],
         findings: findings(),
         targets: targets(),
@@ -84,7 +84,7 @@ pub(crate) fn numbers() -> Numbers {
 
 pub(crate) fn many_edges(n: u64) -> Snapshot {
     let edges = (0..n).map(|id| Arc::new(Edge { id: EdgeId(id), ..called() }));
-    Snapshot { edges: edges.collect(), ..snapshot() }
+    Snapshot { edges: Arc::new(edges.collect()), ..snapshot() }
 }
 
 fn called() -> Edge {

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use agent_common::counter;
 
 use crate::{
-    assemble::{edge::Edge, span::Batch},
+    assemble::{edge::Edges, span::Batch},
     clock::{Clock, Ktime, Wall},
     config::settings::Signal,
     detect::finding::Finding,
@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub clock: Clock,
     /// How long traces and findings are kept.
     pub window: Duration,
-    pub edges: Vec<Arc<Edge>>,
+    pub edges: Edges,
     /// Of late, as they came.
     pub spans: Vec<Batch>,
     pub findings: Vec<Finding>,

@@ -36,9 +36,10 @@ use self::{
     threads::{Thread, first_to_end},
 };
 use crate::{
+    assemble::edge::Edges,
     clock,
     config::settings::{Exports, Settings},
-    export::{self, DurationExport, Edges, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
+    export::{self, DurationExport, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
     kernel::{Kernel, Options},
     query::{server::Server, snapshot::Snapshot},
     vitals::Vitals,

@@ -18,11 +18,10 @@ use super::{
     threads::Thread,
 };
 use crate::{
-    assemble::{span::Batch, state::State},
+    assemble::{edge::Edges, span::Batch, state::State},
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::{Detectors, Input},
-    export::Edges,
     query::snapshot::Snapshot,
     targets::{
         plan::PlanError,
@@ -281,7 +280,7 @@ impl Owner {
             now,
             cpu_ratio: self.load.cpu_ratio(),
         });
-        self.outlets.edges.send_replace(Arc::new(snapshot.edges.clone()));
+        self.outlets.edges.send_replace(Arc::clone(&snapshot.edges));
         self.outlets.snapshots.send_replace(Arc::new(snapshot));
     }
 }

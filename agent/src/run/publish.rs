@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{loads::Load, probes::Probes};
 use crate::{
-    assemble::state::State,
+    assemble::{edge::Edges, state::State},
     clock::{self, Clock, Ktime},
     config::settings::{Otlp, Settings},
     detect::Detectors,
@@ -50,7 +50,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         at: clock::now(),
         clock: Clock::new(),
         window: settings.window,
-        edges: Vec::new(),
+        edges: Edges::default(),
         spans: Vec::new(),
         findings: Vec::new(),
         targets: Vec::new(),

@@ -96,9 +96,11 @@ fn until_attached(programs: &Programs, points: &[u64]) -> anyhow::Result<f64> {
     let mut command = Command::new(&file.0);
     command.args(["server", "-listen", "127.0.0.1:0"]);
     let mut process = Process::start("the program", &command)?;
-    let memory = File::open(format!("/proc/{}/mem", process.pid())).context("cannot read its memory")?;
+    let memory = format!("/proc/{}/mem", process.pid());
     process
         .eventually(PATIENCE, || {
+            // Anew each time: what was opened before the program executes shows the one before it.
+            let memory = File::open(&memory).with_context(|| format!("cannot read {memory}"))?;
             let mut byte = [0];
             let is_set = |at: &u64| memory.read_exact_at(&mut byte, *at).is_ok() && byte == [BREAKPOINT];
             Ok(points.iter().all(is_set).then_some(()))

@@ -12,9 +12,9 @@ use tokio::{
 
 use super::{BEAT, Boxed, Pace, landing, stopped};
 use crate::{
+    assemble::edge::Edges,
     clock::{self, Clock},
     export::{
-        Edges,
         deliver::Courier,
         http_durations::HttpDurations,
         node::Node,

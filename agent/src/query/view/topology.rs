@@ -1,6 +1,6 @@
 //! `taskscope topology`: who talks to whom.
 
-use std::{cmp::Ordering, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 
@@ -8,7 +8,7 @@ use super::{
     Refusal,
     select::Selection,
     shapes,
-    sort::{self, Column},
+    sort::{self, Amount},
 };
 use crate::{
     assemble::edge::{self, EdgeId},
@@ -22,18 +22,27 @@ use crate::{
     targets::process::Process,
 };
 
-pub(crate) const COLUMNS: &[Column<edge::Edge>] = &[
-    ("bytes", |a, b| most(a, b, |it| it.bytes.to_server.saturating_add(it.bytes.to_client))),
-    ("connections", |a, b| most(a, b, |it| it.connections.opened)),
-    ("active", |a, b| most(a, b, |it| it.connections.active)),
-    ("failed", |a, b| most(a, b, |it| it.connections.failed)),
-    ("requests", |a, b| most(a, b, |it| it.requests.as_ref().map(|it| it.count))),
-    ("errors", |a, b| most(a, b, |it| it.requests.as_ref().map(|it| it.errors))),
-    ("p99", |a, b| most(a, b, |it| it.requests.as_ref().and_then(|it| it.latency.quantile(0.99)))),
-    ("rtt", |a, b| most(a, b, |it| it.network.rtt)),
-    ("retransmits", |a, b| most(a, b, |it| it.network.retransmits)),
-    ("last_seen", |a, b| most(a, b, |it| it.last_seen)),
+pub(crate) const COLUMNS: &[Amount<edge::Edge>] = &[
+    ("bytes", |it| it.bytes.to_server.saturating_add(it.bytes.to_client)),
+    ("connections", |it| it.connections.opened),
+    ("active", |it| it.connections.active),
+    ("failed", |it| it.connections.failed),
+    ("requests", |it| known(it.requests.as_ref().map(|it| it.count))),
+    ("errors", |it| known(it.requests.as_ref().map(|it| it.errors))),
+    ("p99", |it| known(it.requests.as_ref().and_then(|it| it.latency.quantile(0.99)).map(nanos))),
+    ("rtt", |it| known(it.network.rtt.map(nanos))),
+    ("retransmits", |it| it.network.retransmits),
+    ("last_seen", |it| it.last_seen.0),
 ];
+
+/// What is not known comes after 0.
+fn known(amount: Option<u64>) -> u64 {
+    amount.map_or(0, |it| it.saturating_add(1))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAnswer, Refusal> {
     let edges = asked(snapshot, filter)?;
@@ -56,13 +65,8 @@ fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Result<Vec<&'a edge::Ed
         .filter(|it: &&edge::Edge| asked.is_none_or(|id| it.id == id))
         .filter(|it| selection.time(it.last_seen) && has_process(it, &selection))
         .collect();
-    sort::sort_and_cut(&mut edges, COLUMNS, filter)?;
+    sort::largest_and_cut(&mut edges, COLUMNS, |it| it.id.0, filter)?;
     Ok(edges)
-}
-
-/// Largest first; of equals the one with the smaller id, so that tables do not dance.
-fn most<T: Ord>(a: &edge::Edge, b: &edge::Edge, key: impl Fn(&edge::Edge) -> T) -> Ordering {
-    key(b).cmp(&key(a)).then(a.id.cmp(&b.id))
 }
 
 fn has_process(edge: &edge::Edge, selection: &Selection) -> bool {
@@ -206,8 +210,9 @@ mod tests {
         let shop =
             Process { runtime: Runtime::Go("go1.26.9".to_owned()), ..Process::clone(&samples::shop()) };
         let client = edge::Peer::Process(Arc::new(shop));
-        snapshot.edges.push(Arc::new(edge::Edge { id: EdgeId(7), ..edge.clone() }));
-        snapshot.edges.push(Arc::new(edge::Edge { id: EdgeId(8), client, ..edge }));
+        let edges = Arc::make_mut(&mut snapshot.edges);
+        edges.push(Arc::new(edge::Edge { id: EdgeId(7), ..edge.clone() }));
+        edges.push(Arc::new(edge::Edge { id: EdgeId(8), client, ..edge }));
         let answer = answer(&snapshot, &Filter::default()).unwrap();
         let ends: Vec<_> = answer.items.iter().map(|it| (it.client, it.server)).collect();
         assert_eq!((ends, answer.peers.len()), (vec![(0, 1), (0, 1), (2, 1)], 3));
