@@ -12,6 +12,7 @@ use agent_common::{Wire as _, layout::GoProcess, limits::TLS_ITABS};
 use procfs::process::Process as ProcProcess;
 
 use super::{
+    elf::ElfError,
     golang::{Checked, GoBinary, GoError, HttpLayout, SelfCheckError, load_bias, self_check},
     memory::TargetMemory,
     proc::{FileId, ProcessError, exe_link, open_link},
@@ -111,9 +112,23 @@ impl Planner {
         if MAX_FILES <= self.seen.len() {
             self.seen.clear();
         }
-        let open = || GoBinary::open(&open_link(exe)).map(Arc::new).map_err(Arc::new);
-        let seen = self.seen.entry(key).or_insert_with(open);
-        seen.clone().map_err(PlanError::from)
+        Ok(self.remember(key, || GoBinary::open(&open_link(exe)))?)
+    }
+
+    fn remember(
+        &mut self,
+        key: FileKey,
+        open: impl FnOnce() -> Result<GoBinary, GoError>,
+    ) -> Result<Arc<GoBinary>, Arc<GoError>> {
+        if let Some(seen) = self.seen.get(&key) {
+            return seen.clone();
+        }
+        let opened = open().map_err(Arc::new).map(Arc::new);
+        // That a file could not be read, as without a free descriptor, says nothing about the file.
+        if !matches!(opened.as_deref().map_err(|it| &**it), Err(GoError::Elf(ElfError::Io { .. }))) {
+            self.seen.insert(key, opened.clone());
+        }
+        opened
     }
 }
 
@@ -159,5 +174,19 @@ mod tests {
         assert!(runs(this, &exe));
         assert!(!runs(this, &File::open("/bin/sh").unwrap()));
         assert!(!runs(Tgid(u32::MAX), &exe));
+    }
+
+    #[test]
+    fn what_a_file_is_is_remembered_and_that_it_could_not_be_read_is_not() {
+        let mut planner = Planner::default();
+        let key = (1, 2, 3, 4);
+        let unread = || ElfError::Io { what: "the file".to_owned(), source: io::ErrorKind::Other.into() };
+        for _ in 0..2 {
+            let answer = planner.remember(key, || Err(unread().into()));
+            assert!(matches!(&*answer.unwrap_err(), GoError::Elf(ElfError::Io { .. })));
+        }
+        assert!(matches!(&*planner.remember(key, || Err(GoError::NotGo)).unwrap_err(), GoError::NotGo));
+        let answer = planner.remember(key, || panic!("it is known"));
+        assert!(matches!(&*answer.unwrap_err(), GoError::NotGo));
     }
 }
