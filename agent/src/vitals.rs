@@ -53,8 +53,8 @@ vitals! {
     EventsAssembled => Total("events_assembled");
     /// Records that were no records.
     EventsUndecodable => Lost("undecodable");
-    /// Request records that contradict themselves.
-    CallsContradictory => Lost("call_contradictory");
+    /// Records that contradict themselves: requests that cannot be, packets of no kind.
+    RecordsContradictory => Lost("contradictory");
     /// Records that found the queue to the state full.
     EventsQueueFull => Lost("state_queue_full");
     /// Rows of socket dumps.

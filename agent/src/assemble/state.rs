@@ -113,7 +113,7 @@ impl State {
 
     /// Takes a batch, in the order in which the kernel half made it.
     pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
-        let (mut spans, mut failures) = (Vec::with_capacity(events.len()), Vec::new());
+        let (mut spans, mut failures) = (Vec::new(), Vec::new());
         for event in events {
             match event {
                 Event::Closed(it) => self.socket(&it.row, true, now),
@@ -126,6 +126,8 @@ impl State {
         }
         self.settle(now);
         self.vitals.add(Vital::EventsAssembled, events.len() as u64);
+        // Who keeps it counts spans: room for more of them would be memory that nobody counts.
+        spans.shrink_to_fit();
         let spans = Arc::new(spans);
         if !spans.is_empty() {
             self.traces.add(Arc::clone(&spans));
@@ -198,7 +200,7 @@ impl State {
                 let (sockets, mut around) = self.split(now);
                 sockets.syn_unanswered(stray, &mut around);
             }
-            _ => self.vitals.add(Vital::EventsUndecodable, 1),
+            _ => self.vitals.add(Vital::RecordsContradictory, 1),
         }
     }
 
@@ -208,7 +210,7 @@ impl State {
             return None;
         };
         let Some(span) = http::span(call, &known.process, &mut self.texts) else {
-            self.vitals.add(Vital::CallsContradictory, 1);
+            self.vitals.add(Vital::RecordsContradictory, 1);
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);

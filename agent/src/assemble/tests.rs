@@ -275,7 +275,18 @@ fn a_packet_of_an_unknown_kind_is_no_syn() {
     let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
     state.local_addresses(1, ["10.9.0.97".parse().unwrap()]);
     state.events(&[Event::Stray(packet::Stray { what: 77, ..stray("x:5", "a:99", 1) })], Ktime(0));
-    assert_eq!((state.edges().len(), vitals.get(Vital::EventsUndecodable)), (0, 1));
+    assert_eq!((state.edges().len(), vitals.get(Vital::RecordsContradictory)), (0, 1));
+}
+
+/// Whoever keeps spans bounds their number.
+#[test]
+fn a_batch_takes_no_memory_but_for_its_spans() {
+    let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(300));
+    state.process(Arc::new(remembered(Tgid(1), "/bin/p1", Ktime(0), &Clock::new())));
+    let mut events = vec![Event::Stray(stray("x:5", "y:99", 1)); 1000];
+    events.push(Event::Call(call(Ktime(5), "1", "a:5", "b:80", "200")));
+    let spans = state.events(&events, Ktime(5)).spans;
+    assert_eq!((spans.len(), spans.capacity()), (1, 1));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct Trace<'a> {
     pub spans: Vec<&'a Span>,
 }
 
-/// Those that one question can be about, the newest first.
+/// Puts spans together to their traces: those whose first span came last stand first.
 #[must_use]
 pub fn traces(batches: &[Batch]) -> Vec<Trace<'_>> {
     let mut places = AHashMap::new();
