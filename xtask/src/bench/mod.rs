@@ -30,8 +30,8 @@ use pairs::Pairs;
 /// Measures what the agent costs: CPU time per request and throughput of watched programs, without
 /// and with it; its own CPU time and memory; how long it takes to start, to attach and to answer.
 ///
-/// Builds a release of the agent first. A scenario then runs 11 rounds, those of watched programs
-/// without and with the agent in turns; all of them together take about ten minutes. Leave
+/// Builds a release of the agent first. A scenario then runs 11 rounds, http five times as many short
+/// ones; those of watched programs without and with the agent in turns. All of them together take about ten minutes. Leave
 /// the machine alone meanwhile: the spread in the table says whether you did. What is measured runs
 /// as root, through sudo if you are not. The tables are printed, and left beside their numbers in target/bench/NAME.json.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub(crate) struct Options {
 type Run = fn(&Programs, u32) -> anyhow::Result<Outcome>;
 
 const SCENARIOS: &[(&str, Run)] = &[
-    ("http", |programs, n| pairs::run(&mut http::Http::default(), programs, n)),
+    ("http", |programs, n| pairs::run(&mut http::Http::default(), programs, n * http::SHORT_ROUNDS)),
     ("tcp-connect", |programs, n| pairs::run(&mut tcp::Connect::default(), programs, n)),
     ("tcp-bulk", |programs, n| pairs::run(&mut bulk::Bulk::default(), programs, n)),
     ("agent", own::run),

@@ -61,9 +61,8 @@ pub(crate) fn bulk_send(to: SocketAddr, length: Duration) -> io::Result<()> {
 
 pub(crate) fn connect_rate(to: SocketAddr, length: Duration, threads: NonZeroUsize) -> io::Result<()> {
     println!("ready");
-    let (start, cpu_before) = (Instant::now(), cpu_seconds());
-    let work = || {
-        let (mut done, mut failed) = (0_u64, 0_u64);
+    report_rate("connections", threads, |start| {
+        let (mut done, mut failed) = (0, 0);
         while start.elapsed() < length {
             match one_short(to) {
                 Ok(()) => done += 1,
@@ -71,9 +70,15 @@ pub(crate) fn connect_rate(to: SocketAddr, length: Duration, threads: NonZeroUsi
             }
         }
         (done, failed)
-    };
+    });
+    Ok(())
+}
+
+/// What all workers together did: of each `noun` how many were done, and how many failed.
+pub(crate) fn report_rate(noun: &str, workers: NonZeroUsize, work: impl Fn(Instant) -> (u64, u64) + Sync) {
+    let (start, cpu_before) = (Instant::now(), cpu_seconds());
     let (done, failed) = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| work(start))).collect();
         workers
             .into_iter()
             .filter_map(|it| it.join().ok())
@@ -81,14 +86,13 @@ pub(crate) fn connect_rate(to: SocketAddr, length: Duration, threads: NonZeroUsi
     });
     let took = start.elapsed().as_secs_f64();
     let answer = json!({
-        "connections": done,
+        noun: done,
         "failed": failed,
         "seconds": took,
         "per_second": done as f64 / took,
         "cpu_seconds": cpu_seconds() - cpu_before,
     });
     println!("{answer}");
-    Ok(())
 }
 
 fn report_bytes(n_bytes: u64, start: Instant, cpu_before: f64) {

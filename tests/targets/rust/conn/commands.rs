@@ -28,7 +28,7 @@ use crate::tcp_info::TcpInfo;
 const CHUNK_BYTES: usize = 64 * 1024;
 const SHORT_BYTES: usize = 100;
 /// No answer takes longer, so that a test fails with a message.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
 enum Sock {

@@ -1,7 +1,7 @@
 //! target-conn: sockets that do exactly what they are told.
 //!
 //! Without arguments it takes commands from standard input, a line each, and answers each with a line
-//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`), or both ends of
+//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`, `http`), or both ends of
 //! very many connections (see `hold`).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test reads them")]
@@ -9,6 +9,7 @@
 mod bench;
 mod commands;
 mod hold;
+mod http;
 mod tcp_info;
 
 use std::{
@@ -36,6 +37,8 @@ enum Mode {
     BulkSend { to: SocketAddr, seconds: f64 },
     /// Open connections that each send 100 bytes and read 100, and print how many were made.
     ConnectRate { to: SocketAddr, seconds: f64, threads: NonZeroUsize },
+    /// Ask an HTTP server for a path, again and again on each connection, and print how often it answered.
+    HttpRate { to: SocketAddr, path: String, seconds: f64, connections: NonZeroUsize },
     /// Hold many connections to ourselves, both ends (see `hold`).
     Hold { connections: usize },
 }
@@ -50,6 +53,9 @@ fn main() -> ExitCode {
         }
         Some(Mode::ConnectRate { to, seconds, threads }) => {
             bench::seconds(seconds).and_then(|it| bench::connect_rate(to, it, threads))
+        }
+        Some(Mode::HttpRate { to, path, seconds, connections }) => {
+            bench::seconds(seconds).and_then(|it| http::http_rate(to, &path, it, connections))
         }
     };
     match done {
