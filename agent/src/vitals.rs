@@ -85,7 +85,7 @@ vitals! {
     SpansMade => Total("spans_made");
     /// Request records of processes that are not known any more.
     SpansUnknownProcess => Lost("span_of_unknown_process");
-    /// Requests without a connection that is known in time; their spans are exported all the same.
+    /// Requests whose connection is not known in time; their spans are exported all the same.
     RequestsWithoutEdge => Lost("request_without_edge");
     /// Spans accepted by the collector.
     SpansSent => Total("spans_sent");

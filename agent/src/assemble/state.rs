@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use agent_common::event::{
     Event,
-    http::{Call, joined_by, side},
+    http::{Call, end, joined_by, side},
     packet::{Stray, what},
     sock::{ConnectFailed, Row},
 };
@@ -214,8 +214,8 @@ impl State {
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);
-        // A request that both ends saw is counted by its client.
-        if call.joined_by != joined_by::CONNECTION {
+        // A request that both ends saw is counted by its client; one that got no connection is on no edge.
+        if call.joined_by != joined_by::CONNECTION && call.end != end::NO_CONNECTION {
             match request(call, &span) {
                 Some(request) => self.requests.add(request, &self.vitals),
                 None => self.vitals.add(Vital::RequestsWithoutEdge, 1),
@@ -225,7 +225,7 @@ impl State {
     }
 }
 
-/// `None` when it had no connection that could be named, as when that could not be made.
+/// `None` when its connection has no name.
 fn request(call: &Call, span: &Span) -> Option<Request> {
     let own = address::socket(call.local, call.local_port)?;
     let other = address::socket(call.remote, call.remote_port)?;

@@ -162,9 +162,16 @@ fn a_request_whose_connection_never_comes_is_counted() {
 }
 
 #[test]
-fn a_request_that_got_no_connection_is_counted() {
+fn a_request_whose_connection_has_no_name_is_counted() {
     let vitals = check("0 call 1 a:0 x:0 500", "");
     assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 1);
+}
+
+#[test]
+fn a_request_that_got_no_connection_is_no_loss() {
+    let vitals = check("0 call 1 a:0 x:0 unconnected; 9 tick", "");
+    assert_eq!(vitals.get(Vital::SpansMade), 1);
+    assert_eq!(vitals.get(Vital::RequestsWithoutEdge), 0);
 }
 
 /// Port 8080 of a pod's peer is not the pod's own port 8080.
@@ -476,8 +483,10 @@ fn call(now: Ktime, tgid: &str, local: &str, remote: &str, status: &str) -> http
     call.header.tgid = tgid.parse().unwrap();
     call.header.ktime_ns = now.0;
     call.side = http::side::CLIENT;
-    call.end = http::end::RETURNED;
-    call.status = status.parse().unwrap();
+    (call.end, call.status) = match status {
+        "unconnected" => (http::end::NO_CONNECTION, 0),
+        status => (http::end::RETURNED, status.parse().unwrap()),
+    };
     (call.local, call.local_port) = address(local);
     (call.remote, call.remote_port) = address(remote);
     call
