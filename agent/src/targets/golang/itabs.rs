@@ -197,7 +197,10 @@ mod tests {
             let module_data = program.module_data(raw, &tables, |_| u64::MAX);
             let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
             match find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()) {
-                Ok(found) => assert_eq!(found, want, "{raw}"),
+                // Behind the table is this process's heap, where other tests have tables of their own.
+                Ok(found) => {
+                    assert!(found.tcp.starts_with(&want.tcp) && found.tls.starts_with(&want.tls), "{raw}");
+                }
                 Err(error) => assert!(matches!(error, SelfCheckError::Memory { .. }), "{raw}: {error}"),
             }
         }
