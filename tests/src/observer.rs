@@ -125,7 +125,7 @@ impl Observer {
         let mut planner = Planner::default();
         // A process that was just executed has no goroutines yet.
         eventually("a plan", || match planner.plan(Tgid(pid)) {
-            Err(PlanError::SelfCheck(SelfCheckError::NotStarted)) => None,
+            Err(PlanError::SelfCheck { source: SelfCheckError::NotStarted, .. }) => None,
             plan => Some(plan.unwrap_or_else(|error| panic!("{error}: {error:?}"))),
         })
     }

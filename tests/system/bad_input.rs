@@ -9,8 +9,8 @@ use std::{
     thread,
 };
 
-use agent::clock;
-use serde_json::Value;
+use agent::{clock, targets::golang::GoBinary};
+use serde_json::{Value, json};
 use tests::{Agent, Target, eventually, paths, require_bpf};
 
 /// Of a debug build.
@@ -57,6 +57,39 @@ fn a_truncated_binary_that_still_runs_is_watched_or_refused() {
         targets.into_iter().find(is_told)
     });
     println!("{} bytes cut: binary {}, refused {}", whole.len() - end, target["binary"], target["refused"]);
+    healthy(agent);
+}
+
+#[test]
+fn a_program_of_an_old_go_is_told_with_its_version_and_refused() {
+    require_bpf!();
+    let dir = tempfile::tempdir().unwrap();
+    let exe = dir.path().join("server");
+    fs::copy(paths::built("http"), &exe).unwrap();
+    let new = GoBinary::open(&exe).unwrap().version.to_string();
+    let old = new.replacen(new.split('.').nth(1).unwrap(), "19", 1);
+    let mut bytes = fs::read(&exe).unwrap();
+    let windows = bytes.windows(new.len()).enumerate();
+    let places: Vec<_> = windows.filter(|(_, it)| *it == new.as_bytes()).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + old.len()].copy_from_slice(old.as_bytes());
+    }
+    fs::write(&exe, bytes).unwrap();
+    let agent = Agent::start(["--watch-exe", &dir.path().join("*").display().to_string()]);
+    let (server, _url) = serve(&exe);
+    let target = eventually("a word about the old program", || {
+        agent
+            .items(["targets", &server.pid().to_string()])
+            .into_iter()
+            .find(|it| it["refused"][0].is_object())
+    });
+    assert_eq!(target["target"]["runtime"], json!({"kind": "go", "version": old}));
+    assert_eq!(
+        target["refused"][0]["reason"],
+        format!("built with {old}; the oldest that can be watched is go1.21")
+    );
+    assert_eq!(target["probes"], json!([]));
     healthy(agent);
 }
 

@@ -24,6 +24,7 @@ use crate::{
     detect::{Detectors, Input},
     query::snapshot::Snapshot,
     targets::{
+        golang::GoVersion,
         plan::PlanError,
         proc::{self, ProcessError},
         process::{Process, Runtime, Tgid},
@@ -210,16 +211,23 @@ impl Owner {
     }
 
     fn attached(&mut self, attached: Attached) {
-        if let Some(process) = self.state.knows(attached.tgid) {
-            let runtime = Runtime::Go(attached.binary.version.to_string());
+        self.is_go(attached.tgid, &attached.binary.version);
+        self.probes.attached(attached);
+    }
+
+    fn is_go(&mut self, tgid: Tgid, version: &GoVersion) {
+        if let Some(process) = self.state.knows(tgid) {
+            let runtime = Runtime::Go(version.to_string());
             self.state.process(Arc::new(Process { runtime, ..Process::clone(process) }));
         }
-        self.probes.attached(attached);
     }
 
     fn not_watched(&mut self, tgid: Tgid, error: &PlanError) {
         let exe = self.state.knows(tgid).map_or("", |process| process.exe.as_str());
         tracing::info!(pid = tgid.0, exe, reason = %error::chain(error), "Not watched.");
+        if let Some(version) = error.go_version() {
+            self.is_go(tgid, version);
+        }
         self.probes.not_watched(tgid, error);
     }
 

@@ -95,7 +95,7 @@ impl Work {
 
     fn refused(&mut self, tgid: Tgid, error: PlanError, tries: u32) {
         match &error {
-            PlanError::SelfCheck(SelfCheckError::NotStarted) if tries < MAX_TRIES => {
+            PlanError::SelfCheck { source: SelfCheckError::NotStarted, .. } if tries < MAX_TRIES => {
                 self.later.push_back((clock::now().plus(TRY_AGAIN_AFTER), tgid, tries + 1));
                 return;
             }

@@ -13,7 +13,7 @@ use procfs::process::Process as ProcProcess;
 
 use super::{
     elf::ElfError,
-    golang::{Checked, GoBinary, GoError, HttpLayout, SelfCheckError, load_bias, self_check},
+    golang::{Checked, GoBinary, GoError, GoVersion, HttpLayout, SelfCheckError, load_bias, self_check},
     memory::TargetMemory,
     proc::{FileId, ProcessError, exe_link, open_link},
     process::Tgid,
@@ -51,8 +51,8 @@ pub enum PlanError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Binary(#[from] Arc<GoError>),
-    #[error(transparent)]
-    SelfCheck(#[from] SelfCheckError),
+    #[error("built with {version}")]
+    SelfCheck { version: GoVersion, source: SelfCheckError },
     #[error("cannot open the process's program")]
     Exe { source: io::Error },
     #[error("the program is in none of the process's mappings")]
@@ -61,6 +61,19 @@ pub enum PlanError {
     Memory { source: io::Error },
     #[error("it has neither an HTTP server nor an HTTP client that can be probed")]
     NoPoints(Arc<GoBinary>),
+}
+
+impl PlanError {
+    /// What it was built with, if that much is known.
+    #[must_use]
+    pub fn go_version(&self) -> Option<&GoVersion> {
+        match self {
+            Self::Binary(error) => error.version(),
+            Self::SelfCheck { version, .. } => Some(version),
+            Self::NoPoints(binary) => Some(&binary.version),
+            Self::Process(_) | Self::Exe { .. } | Self::NotMapped | Self::Memory { .. } => None,
+        }
+    }
 }
 
 /// Reads binaries, each once as long as its file is the same.
@@ -97,7 +110,8 @@ impl Planner {
         let path = procfs.exe().map_err(gone)?;
         let bias = load_bias(&maps, &path, &binary).ok_or(PlanError::NotMapped)?;
         let memory = TargetMemory::new(tgid.0).map_err(|source| PlanError::Memory { source })?;
-        let checked = self_check(&memory, bias, &binary)?;
+        let checked = self_check(&memory, bias, &binary)
+            .map_err(|source| PlanError::SelfCheck { version: binary.version.clone(), source })?;
         let process = gate(&binary.layout, &checked);
         // Memory was read by process id: if another program runs there by now, it may have been read of that.
         if !runs(tgid, &exe) {

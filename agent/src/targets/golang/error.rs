@@ -29,6 +29,19 @@ pub enum GoError {
     Functions { version: GoVersion, source: PclntabError },
 }
 
+impl GoError {
+    /// What the program was built with, if it told that much.
+    #[must_use]
+    pub fn version(&self) -> Option<&GoVersion> {
+        match self {
+            Self::TooOld { version } | Self::TooNew { version } | Self::Functions { version, .. } => {
+                Some(version)
+            }
+            Self::Elf(_) | Self::NotGo | Self::BuildInfo | Self::Version { .. } => None,
+        }
+    }
+}
+
 /// What is wrong with the table of functions.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PclntabError {
