@@ -27,7 +27,12 @@ const TYPE_BYTES: usize = 72;
 const KIND_STRUCT: u8 = 25;
 const KIND_INTERFACE: u8 = 20;
 
-pub(crate) fn find(
+/// Their addresses in the process.
+///
+/// # Errors
+///
+/// When the module data or the list of tables cannot be read.
+pub fn find(
     memory: &TargetMemory,
     module_data: u64,
     version: &GoVersion,

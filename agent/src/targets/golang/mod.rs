@@ -28,6 +28,8 @@ mod version;
 pub use binary::{GoBinary, ImageBase};
 pub use check::{Checked, ConnItabs, SelfCheckInput, load_bias, self_check};
 pub use error::{GoError, PclntabError, SelfCheckError};
+#[doc(hidden)]
+pub use itabs::find as find_itabs;
 pub use layout::{Field, HttpLayout, OffsetsFrom};
 pub(crate) use points::Need;
 pub use points::{Point, PointKind, PointName, Side};
