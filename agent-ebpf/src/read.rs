@@ -23,13 +23,25 @@ pub(crate) fn user<T: Plain>(address: u64) -> Option<T> {
     }
 }
 
-/// A Go string of the current process into `buffer`; returns how many bytes, at most `N`.
+/// As [`user`], in place: what is large has no room on the stack for a copy.
 #[inline(always)]
-pub(crate) fn go_string<const N: usize>(string: u64, buffer: &mut [u8; N]) -> u8 {
+pub(crate) fn user_into<T: Plain>(value: &mut T, address: u64) -> bool {
+    let value = ptr::from_mut(value).cast::<c_void>();
+    // SAFETY: any bytes are a `T`; the helper checks the address itself.
+    let failed = unsafe { read_user_bytes(value, size_of::<T>() as u32, address as *const c_void) } != 0;
+    if failed {
+        emit::add(counter::USER_READ_FAILED);
+    }
+    !failed
+}
+
+/// Address and length, as Go keeps a string.
+pub(crate) type GoString = [u64; 2];
+
+/// The bytes of a string of the current process into `buffer`; returns how many, at most `N`.
+#[inline(always)]
+pub(crate) fn go_string<const N: usize>([data, len]: GoString, buffer: &mut [u8; N]) -> u8 {
     const { assert!(N <= u8::MAX as usize) };
-    let Some([data, len]) = user::<[u64; 2]>(string) else {
-        return 0;
-    };
     let len = if len > N as u64 { N as u64 } else { len };
     if len == 0 {
         return 0;

@@ -6,7 +6,7 @@ use tests::require_bpf;
 const BUDGET: &[(&str, u32)] = &[
     ("calibrate", 6200),
     ("client_attempted", 210),
-    ("client_begin", 910),
+    ("client_begin", 1800),
     ("client_conn", 110),
     ("client_conn_closed", 30),
     ("client_retry", 110),
@@ -16,7 +16,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("proc_exec", 1800),
     ("proc_exit", 60),
     ("seed", 3000),
-    ("server_begin", 5300),
+    ("server_begin", 7500),
     ("server_conn_closed", 30),
     ("server_deferred", 110),
     ("server_end", 160),

@@ -13,12 +13,17 @@ use agent_common::{
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, goroutine, key, regs, root};
+use super::{begin, conn, finish, front::Front, goroutine, key, regs, root};
 use crate::{
     emit, gate,
     maps::{CallKey, SENT, SERVED, remove},
     read,
 };
+
+/// `Method` and `URL`.
+const REQUEST_WORDS: usize = 3;
+/// From `Scheme` to `Path`.
+const URL_WORDS: usize = 9;
 
 /// `net/http.(*Transport).roundTrip`: rbx = *Request.
 #[uprobe(multi)]
@@ -33,10 +38,16 @@ fn client_begin(ctx: ProbeContext) -> u32 {
     let Some(call) = begin(&SENT, key, side::CLIENT) else {
         return 0;
     };
-    call.method_len = read::go_string(request + u64::from(process.request_method), &mut call.method);
-    if let Some(url) = read::user::<u64>(request + u64::from(process.request_url)) {
-        call.path_len = read::go_string(url + u64::from(process.url_path), &mut call.path);
-        call.host_len = read::go_string(url + u64::from(process.url_host), &mut call.host);
+    let mut request = Front::<REQUEST_WORDS>::at(request);
+    if request.read() {
+        call.method_len = request.text(process.request_method, &mut call.method);
+        if let Some(url) = request.field(process.request_url) {
+            let mut url = Front::<URL_WORDS>::at(url);
+            if url.read() {
+                call.path_len = url.text(process.url_path, &mut call.path);
+                call.host_len = url.text(process.url_host, &mut call.host);
+            }
+        }
     }
     inherit(&ctx, process, key, call);
     0

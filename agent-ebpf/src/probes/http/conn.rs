@@ -75,8 +75,12 @@ fn still(conn: &Conn) -> bool {
 
 #[inline(always)]
 fn ports(sk: u64) -> Option<(u16, u16)> {
-    let local: u16 = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_num) as u64)?;
-    let remote: u16 = read::kernel(sk + offset!(KERNEL_LAYOUT.sock_dport) as u64)?;
+    let (local_at, remote_at) = (offset!(KERNEL_LAYOUT.sock_num), offset!(KERNEL_LAYOUT.sock_dport));
+    let [remote, local] = if remote_at + size_of::<u16>() == local_at {
+        read::kernel::<[u16; 2]>(sk + remote_at as u64)?
+    } else {
+        [read::kernel(sk + remote_at as u64)?, read::kernel(sk + local_at as u64)?]
+    };
     Some((local, u16::from_be(remote)))
 }
 

@@ -10,6 +10,7 @@
 
 mod client;
 mod conn;
+mod front;
 mod server;
 
 use core::ptr;

@@ -7,7 +7,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, key, regs, root};
+use super::{begin, conn, finish, front::Front, key, regs, root};
 use crate::{
     emit,
     gate::{self, Task},
@@ -15,15 +15,22 @@ use crate::{
     read,
 };
 
+/// From `Method` to `RequestURI`, up to Go 1.27.
+const REQUEST_WORDS: usize = 26;
+
 /// `net/http.serverHandler.ServeHTTP`: rcx = *response, rdi = *Request.
 #[uprobe(multi)]
 fn server_begin(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = gate::watched(point::SERVER_BEGIN) else {
         return 0;
     };
-    let (response, request) = (regs(&ctx).rcx, regs(&ctx).rdi);
+    let response = regs(&ctx).rcx;
+    let mut request = Front::<REQUEST_WORDS>::at(regs(&ctx).rdi);
+    if !request.read() {
+        return 0;
+    }
     // HTTP/2 comes through here, too, but on a goroutine of its own and with another end.
-    match read::user::<u64>(request + u64::from(process.request_proto_major)) {
+    match request.field::<u64>(process.request_proto_major) {
         Some(1) => {}
         Some(_) => {
             emit::add(counter::HTTP2_SERVED);
@@ -37,9 +44,9 @@ fn server_begin(ctx: ProbeContext) -> u32 {
     let Some(call) = begin(&SERVED, key, side::SERVER) else {
         return 0;
     };
-    call.method_len = read::go_string(request + u64::from(process.request_method), &mut call.method);
-    call.path_len = read::go_string(request + u64::from(process.request_uri), &mut call.path);
-    call.host_len = read::go_string(request + u64::from(process.request_host), &mut call.host);
+    call.method_len = request.text(process.request_method, &mut call.method);
+    call.path_len = request.text(process.request_uri, &mut call.path);
+    call.host_len = request.text(process.request_host, &mut call.host);
     if let Some(object) = read::user::<u64>(response + u64::from(process.response_conn))
         && let Some(found) = conn::identify(task, process, object, object + u64::from(process.conn_rwc))
     {
