@@ -2,13 +2,17 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        net::UnixDatagram,
+    },
     process::{Command, Output, Stdio},
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::{Agent, eventually, has_admin, paths, require_bpf, residue, skip, taskscope};
+use tests::{Agent, PATIENCE, eventually, has_admin, paths, require_bpf, residue, skip, taskscope};
 
 const NOBODY: &str = "65534";
 
@@ -50,6 +54,28 @@ fn sigkill_leaves_nothing_in_the_kernel_and_targets_run_on() {
     let next = Agent::start_on(dead.socket(), crate::watch_targets());
     assert!(next.log().contains("Replacing the socket"), "{}", next.log());
     assert_eq!(next.terminate().status.code(), Some(0));
+}
+
+/// What systemd does for a unit of `Type=notify`.
+#[test]
+fn a_service_manager_is_told_of_the_start_and_of_the_end() {
+    require_bpf!();
+    let dir = tempfile::tempdir().unwrap();
+    let manager = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let n_bytes = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..n_bytes]).trim().to_owned()
+    };
+    let mut agent = agent_command();
+    agent.env("NOTIFY_SOCKET", dir.path().join("notify")).arg("--socket").arg(dir.path().join("agent.sock"));
+    let mut agent = agent.stderr(Stdio::null()).spawn().unwrap();
+    let first = told();
+    assert!(dir.path().join("agent.sock").exists(), "who is told may ask at once");
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    assert_eq!([first, told()], ["READY=1", "STOPPING=1"]);
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
 }
 
 #[test]

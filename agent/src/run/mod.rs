@@ -99,11 +99,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let mut kernel = KernelThread::start(kernel, inputs, to_owner.clone(), &settings, &vitals)?;
     let mut owner = owner.start(owner_inbox)?;
     let query = tokio::spawn(serve(server, new_snapshot, Arc::clone(&vitals), stopped));
+    // Before anybody is told that we are up: until then a signal would end us at once.
+    let signals = Signals::listen()?;
     tracing::info!(socket = %settings.socket.display(), "The agent is up.");
     notify(&[sd_notify::NotifyState::Ready]);
 
     let died = tokio::select! {
-        signal = signalled() => signal.map(|()| None)?,
+        () = signals.wait() => None,
         thread = first_to_end([&mut kernel, &mut owner, &mut planner]) => Some(thread),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -230,15 +232,27 @@ impl Exporters {
     }
 }
 
-async fn signalled() -> Result<(), RunError> {
-    let signal = |kind| unix::signal(kind).map_err(|source| RunError::Signals { source });
-    let mut terminate = signal(unix::SignalKind::terminate())?;
-    let mut interrupt = signal(unix::SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGINT and SIGTERM.
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, RunError> {
+        let listen = |kind| unix::signal(kind).map_err(|source| RunError::Signals { source });
+        Ok(Self {
+            terminate: listen(unix::SignalKind::terminate())?,
+            interrupt: listen(unix::SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The kernel half names processes by their ids there. Where it cannot be told, we go on.
