@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::{
     Question, ScreenKind,
-    flags::{Common, Look, Select, duration, formats, names, nanos},
+    flags::{Common, Look, Select, bys, duration, formats, names, nanos},
     print::{Format, Style},
-    proto::Filter,
+    proto::{By, Filter},
     view::{findings, targets, topology, traces},
 };
 
@@ -50,6 +50,7 @@ Examples:
   taskscope topology                           the busiest edges first
   taskscope topology --sort failed --limit 10  where connects fail
   taskscope topology --service shop --watch    one service and its neighbours, live
+  taskscope topology --by service              instances of a service as one
   taskscope topology -o dot | dot -Tsvg        a picture
   taskscope topology -o wide                   identifiers, percentiles, how roles are known";
 
@@ -113,7 +114,11 @@ pub struct TopologyArgs {
     /// What comes first
     #[arg(long, value_name = "COLUMN", value_parser = names(topology::COLUMNS))]
     sort: Option<String>,
-    /// Only this edge: an ID of `-o wide`
+    /// What each end stands for: workers of one program in one container are one anyway; a workload is the
+    /// owner of a pod, else a container, a systemd unit, an executable [default: process]
+    #[arg(long, value_name = "WHAT", value_parser = bys())]
+    by: Option<By>,
+    /// Only this edge: an ID of `-o wide`, whatever `--by` it was of
     #[arg(long, value_name = "ID")]
     edge: Option<String>,
     #[command(flatten)]
@@ -214,8 +219,9 @@ impl ClientCommand {
                 let filter = Filter { pid: process.or(filter.pid), ..filter };
                 Asked { question: Question::Targets, filter, format: *output, common }
             }
-            Self::Topology(TopologyArgs { output, sort, edge, select, common }) => {
-                let filter = Filter { edge: edge.clone(), ..select.filter(sort.as_ref()) };
+            Self::Topology(TopologyArgs { output, sort, by, edge, select, common }) => {
+                let by = by.map(i32::from);
+                let filter = Filter { by, edge: edge.clone(), ..select.filter(sort.as_ref()) };
                 Asked { question: Question::Topology, filter, format: *output, common }
             }
             Self::Traces(args) => args.asked(),
@@ -276,6 +282,11 @@ mod tests {
             },
         );
         check(
+            "topology --by workload",
+            Question::Topology,
+            Filter { by: Some(By::Workload.into()), ..Filter::default() },
+        );
+        check(
             "traces --slow=250ms --errors",
             Question::Traces,
             Filter {
@@ -299,6 +310,7 @@ mod tests {
             "findings -o dot",
             "topology --since -5m",
             "topology --since soon",
+            "topology --by port",
             "status --watch=1ms",
             "targets 1 --pid 2",
             "status --no-color yes",

@@ -10,7 +10,7 @@ use clap::{
 use super::{
     ScreenKind,
     print::{Format, Headers, Paint, Style},
-    proto::Filter,
+    proto::{By, Filter},
 };
 use crate::config::{Default, Key};
 
@@ -168,6 +168,15 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Takes the names of `columns`.
 pub(super) fn names<F>(columns: &[(&'static str, F)]) -> PossibleValuesParser {
     PossibleValuesParser::new(columns.iter().map(|(name, _)| *name))
+}
+
+/// Takes what ends of edges may stand for.
+pub(super) fn bys() -> impl TypedValueParser<Value = By> {
+    PossibleValuesParser::new(["process", "service", "workload"]).map(|name| match name.as_str() {
+        "service" => By::Service,
+        "workload" => By::Workload,
+        _ => By::Process,
+    })
 }
 
 /// Takes the names of some formats.

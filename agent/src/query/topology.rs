@@ -9,14 +9,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::proto::{self, Head, Peer, RoleConfidence, TopologyAnswer, Transport};
+use super::proto::{self, By, End, Head, Peer, RoleConfidence, TopologyAnswer, Transport};
 
 /// What the agent answers to `topology`: every edge of it has its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
     pub head: Head,
     edges: Vec<proto::Edge>,
-    peers: Vec<Peer>,
+    ends: Vec<(Peer, String)>,
+    by: By,
     lost: BTreeMap<String, u64>,
 }
 
@@ -35,6 +36,12 @@ pub struct Edge<'a> {
     pub numbers: &'a proto::Edge,
     pub client: &'a Peer,
     pub server: Server<'a>,
+    /// What each end stands for: `process`, `service` or `workload`. `client` and `server` are then one of
+    /// its processes, the one seen last.
+    pub by: &'static str,
+    /// What the client is called by that; for a peer outside its name, else its address.
+    pub client_name: &'a str,
+    pub server_name: &'a str,
     pub transport: &'static str,
     /// How it is known who the client is: `exact`, `packet`, `listener`, `service`, `port` or `none`.
     pub role_confidence: &'static str,
@@ -69,11 +76,19 @@ impl Topology {
 
     fn edge<'a>(&'a self, numbers: &'a proto::Edge) -> Edge<'a> {
         // Whether they are there was looked at when the answer came.
-        let peer = |place: u32| &self.peers[place as usize];
+        let end = |place: u32| &self.ends[place as usize];
+        let ((client, client_name), (server, server_name)) = (end(numbers.client), end(numbers.server));
         Edge {
             numbers,
-            client: peer(numbers.client),
-            server: Server { peer: peer(numbers.server), port: numbers.server_port },
+            client,
+            server: Server { peer: server, port: numbers.server_port },
+            by: match self.by {
+                By::Process => "process",
+                By::Service => "service",
+                By::Workload => "workload",
+            },
+            client_name,
+            server_name,
             transport: match numbers.transport() {
                 Transport::Tcp => "tcp",
             },
@@ -93,11 +108,14 @@ impl TryFrom<TopologyAnswer> for Topology {
     type Error = Incomplete;
 
     fn try_from(answer: TopologyAnswer) -> Result<Self, Incomplete> {
-        let TopologyAnswer { head, items: edges, lost, peers } = answer;
+        let by = answer.by();
+        let TopologyAnswer { head, items: edges, lost, ends, by: _ } = answer;
+        let ends: Option<Vec<_>> =
+            ends.into_iter().map(|End { peer, name }| peer.map(|it| (it, name))).collect();
         let places = edges.iter().flat_map(|edge| [edge.client, edge.server]);
-        let n_peers = places.max().map_or(0, |place| place as usize + 1);
-        match head {
-            Some(head) if n_peers <= peers.len() => Ok(Self { head, edges, peers, lost }),
+        let n_ends = places.max().map_or(0, |place| place as usize + 1);
+        match (head, ends) {
+            (Some(head), Some(ends)) if n_ends <= ends.len() => Ok(Self { head, edges, ends, by, lost }),
             _ => Err(Incomplete),
         }
     }
@@ -113,11 +131,14 @@ mod tests {
         let mut answer = TopologyAnswer {
             head: Some(Head::default()),
             items: vec![edge],
-            peers: vec![Peer::default(); 2],
+            ends: vec![End { peer: Some(Peer::default()), ..End::default() }; 2],
             ..TopologyAnswer::default()
         };
         assert_eq!(Topology::try_from(answer.clone()).unwrap().edges().len(), 1);
-        answer.peers.pop();
+        let mut nobody = answer.clone();
+        nobody.ends[1].peer = None;
+        assert_eq!(Topology::try_from(nobody), Err(Incomplete));
+        answer.ends.pop();
         assert_eq!(Topology::try_from(answer), Err(Incomplete));
     }
 }

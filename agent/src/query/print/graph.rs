@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{
-    peer_name,
     table::{Tone, printable},
     topology, units,
 };
@@ -47,7 +46,7 @@ pub(super) fn mermaid(edges: &[Edge<'_>], out: &mut dyn Write) -> io::Result<()>
 }
 
 fn ends(edge: &Edge<'_>) -> [String; 2] {
-    [edge.client, edge.server.peer].map(|it| printable(&peer_name(it)))
+    [edge.client_name, edge.server_name].map(printable)
 }
 
 fn label(edge: &Edge<'_>) -> String {

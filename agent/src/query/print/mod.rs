@@ -19,8 +19,8 @@ pub(super) use self::table::commands;
 use serde::Serialize;
 
 use super::{
-    proto::{Head, Peer, Target, peer},
-    topology::Server,
+    proto::{Head, Target},
+    topology::Edge,
 };
 
 /// A form of output.
@@ -98,16 +98,8 @@ fn time(head: Option<&Head>) -> u64 {
     head.map_or(0, |it| it.time)
 }
 
-fn peer_name(peer: &Peer) -> String {
-    match &peer.of {
-        Some(peer::Of::Target(target)) => target.service.clone(),
-        Some(peer::Of::Outside(outside)) => outside.name.clone().unwrap_or_else(|| outside.address.clone()),
-        None => units::UNKNOWN.to_owned(),
-    }
-}
-
-fn server_name(server: &Server<'_>) -> String {
-    let (name, port) = (peer_name(server.peer), server.port);
+fn server_name(edge: &Edge<'_>) -> String {
+    let (name, port) = (edge.server_name, edge.server.port);
     // An IPv6 address needs its brackets before a port.
     if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Format, Show, Style, graph, peer_name, server_name,
+    Format, Show, Style, graph, server_name,
     table::{self, Column, Tone, number, text, wide},
     units,
 };
@@ -50,7 +50,7 @@ fn columns<'a>() -> [Column<Edge<'a>>; 18] {
         wide(text("ROLE", |edge, _| edge.role_confidence.to_owned())),
         wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
         wide(text("PIDS", pids)),
-        text("EDGE", |edge, _| format!("{} → {}", peer_name(edge.client), server_name(&edge.server))),
+        text("EDGE", |edge, _| format!("{} → {}", edge.client_name, server_name(edge))),
     ]
 }
 

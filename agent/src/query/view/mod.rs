@@ -1,6 +1,8 @@
 //! From a snapshot and a filter to the messages of an answer. Pure.
 
 pub(crate) mod findings;
+mod group;
+mod merge;
 pub(crate) mod select;
 pub(crate) mod shapes;
 pub(crate) mod sort;
@@ -8,6 +10,7 @@ pub(crate) mod status;
 pub(crate) mod targets;
 pub(crate) mod topology;
 pub(crate) mod traces;
+mod workload;
 
 use thiserror::Error;
 
@@ -18,8 +21,10 @@ pub(crate) enum Refusal {
     UnknownColumn { given: String, known: String },
     #[error("`{given}` is no glob")]
     BadGlob { given: String, source: Box<globset::Error> },
-    #[error("`{given}` is no edge: it is the `id` in `taskscope topology -o json`")]
+    #[error("`{given}` is no edge: it is an ID of `taskscope topology -o wide`")]
     BadEdge { given: String },
+    #[error("edges are not merged by number {given}: the agent is older than this command")]
+    UnknownBy { given: i32 },
     #[error("`{given}` is no trace id: it has up to 32 hexadecimal digits")]
     BadTraceId { given: String },
 }

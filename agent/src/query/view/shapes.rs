@@ -52,7 +52,7 @@ pub(crate) fn target(process: &Process, node: &str) -> Target {
         container_id: process.container_id.clone(),
         pod: pod(process).map(str::to_owned),
         namespace: namespace(process).map(str::to_owned),
-        workload: WORKLOADS.iter().find_map(|name| attribute(process, name)).map(str::to_owned),
+        workload: owner(process).map(str::to_owned),
         node: node.to_owned(),
     }
 }
@@ -62,6 +62,11 @@ fn runtime(runtime: &process::Runtime) -> Runtime {
         process::Runtime::Go(version) => Runtime { kind: "go".to_owned(), version: Some(version.clone()) },
         process::Runtime::Native => Runtime { kind: "native".to_owned(), version: None },
     }
+}
+
+/// Of its pod.
+pub(crate) fn owner(process: &Process) -> Option<&str> {
+    WORKLOADS.iter().find_map(|name| attribute(process, name))
 }
 
 pub(crate) fn pod(process: &Process) -> Option<&str> {

@@ -6,6 +6,7 @@ use ahash::AHashMap;
 
 use super::{
     Refusal,
+    group::{self, Groups, Row},
     select::Selection,
     shapes,
     sort::{self, Amount},
@@ -14,7 +15,7 @@ use crate::{
     assemble::edge::{self, EdgeId},
     query::{
         proto::{
-            BothWays, Connections, Edge, Filter, Network, Peer, Requests, Retransmits, RoleConfidence,
+            BothWays, By, Connections, Edge, End, Filter, Network, Requests, Retransmits, RoleConfidence,
             TopologyAnswer, Transport,
         },
         snapshot::Snapshot,
@@ -45,28 +46,42 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAnswer, Refusal> {
-    let edges = asked(snapshot, filter)?;
-    let mut ends = Ends { node: &snapshot.node, places: AHashMap::new(), peers: Vec::new() };
+    let by = by(snapshot, filter)?;
+    let rows = asked(snapshot, filter, by)?;
+    let mut ends = Ends::new(snapshot, by);
     Ok(TopologyAnswer {
         head: Some(shapes::head("topology", snapshot, None)),
-        items: edges.into_iter().map(|it| edge(it, snapshot, &mut ends)).collect(),
+        items: rows.iter().map(|it| edge(it, snapshot, &mut ends)).collect(),
         lost: shapes::lost(snapshot),
-        peers: ends.peers,
+        ends: ends.ends,
+        by: by.into(),
     })
 }
 
-fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Result<Vec<&'a edge::Edge>, Refusal> {
+/// What was asked for, else what the edge that was asked for is a row of.
+fn by(snapshot: &Snapshot, filter: &Filter) -> Result<By, Refusal> {
+    if let Some(given) = filter.by {
+        return By::try_from(given).map_err(|_| Refusal::UnknownBy { given });
+    }
+    let Some(id) = filter.edge.as_deref().map(edge_id).transpose()? else {
+        return Ok(By::Process);
+    };
+    let has_row = |by: &By| {
+        let mut groups = Groups::new(*by);
+        snapshot.edges.iter().any(|edge| groups.id(edge) == id)
+    };
+    Ok([By::Process, By::Service, By::Workload].into_iter().find(has_row).unwrap_or(By::Process))
+}
+
+fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter, by: By) -> Result<Vec<Row<'a>>, Refusal> {
     let selection = Selection::new(filter, snapshot)?;
     let asked = filter.edge.as_deref().map(edge_id).transpose()?;
-    let mut edges: Vec<_> = snapshot
-        .edges
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|it: &&edge::Edge| asked.is_none_or(|id| it.id == id))
-        .filter(|it| selection.time(it.last_seen) && has_process(it, &selection))
-        .collect();
-    sort::largest_and_cut(&mut edges, COLUMNS, |it| it.id.0, filter)?;
-    Ok(edges)
+    let mut rows = group::rows(&snapshot.edges, by, |edge| {
+        selection.time(edge.last_seen) && has_process(edge, &selection)
+    });
+    rows.retain(|row| asked.is_none_or(|id| row.id == id));
+    sort::largest_and_cut(&mut rows, COLUMNS, Row::edge, |row| row.id.0, filter)?;
+    Ok(rows)
 }
 
 fn has_process(edge: &edge::Edge, selection: &Selection) -> bool {
@@ -86,8 +101,9 @@ fn edge_id(given: &str) -> Result<EdgeId, Refusal> {
 /// The ends of edges, each once.
 struct Ends<'a> {
     node: &'a str,
+    by: By,
     places: AHashMap<EndKey<'a>, u32>,
-    peers: Vec<Peer>,
+    ends: Vec<End>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -98,21 +114,29 @@ enum EndKey<'a> {
 }
 
 impl<'a> Ends<'a> {
+    fn new(snapshot: &'a Snapshot, by: By) -> Self {
+        Self { node: &snapshot.node, by, places: AHashMap::new(), ends: Vec::new() }
+    }
+
     fn place(&mut self, peer: &'a edge::Peer) -> u32 {
         let key = match peer {
             edge::Peer::Process(process) => EndKey::Process(Arc::as_ptr(process)),
             edge::Peer::Address { ip, name } => EndKey::Address(*ip, name.as_deref()),
         };
         *self.places.entry(key).or_insert_with(|| {
-            self.peers.push(shapes::peer(peer, self.node));
-            u32::try_from(self.peers.len() - 1).expect("there are not that many edges")
+            self.ends.push(End {
+                peer: Some(shapes::peer(peer, self.node)),
+                name: group::name(peer, self.by),
+            });
+            u32::try_from(self.ends.len() - 1).expect("there are not that many edges")
         })
     }
 }
 
-fn edge<'a>(edge: &'a edge::Edge, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
+fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
+    let edge = row.edge();
     Edge {
-        id: edge.id.0,
+        id: row.id.0,
         client: ends.place(&edge.client),
         server: ends.place(&edge.server),
         server_port: u32::from(edge.server_port),
@@ -196,6 +220,84 @@ mod tests {
         check(|it| it.sort = Some("failed".to_owned()), "def abc");
     }
 
+    /// Two instances of one service, each in a container, and one elsewhere.
+    fn instances() -> Snapshot {
+        let mut snapshot = samples::many_edges(1);
+        let called = edge::Edge::clone(&snapshot.edges[0]);
+        let instance = |id: u64, container: &str, service: &str| {
+            let mut shop = Process::clone(&samples::shop());
+            shop.container_id = Some(container.repeat(64));
+            shop.service.name = service.to_owned();
+            let client = edge::Peer::Process(Arc::new(shop));
+            Arc::new(edge::Edge { id: EdgeId(id), client, ..called.clone() })
+        };
+        let edges = [instance(1, "a", "shop"), instance(2, "b", "shop"), instance(3, "b", "shop-admin")];
+        snapshot.edges = Arc::new(edges.to_vec());
+        snapshot
+    }
+
+    #[test]
+    fn instances_of_a_service_are_one() {
+        let mut snapshot = instances();
+        check_by(&snapshot, By::Process, "shop 3, shop 3, shop-admin 3");
+        check_by(&snapshot, By::Service, "shop 6, shop-admin 3");
+        check_by(&snapshot, By::Workload, "prod/shop 9");
+        for edge in Arc::make_mut(&mut snapshot.edges) {
+            let edge::Peer::Process(shop) = &mut Arc::make_mut(edge).client else { unreachable!() };
+            Arc::make_mut(shop).attributes.clear();
+        }
+        check_by(&snapshot, By::Workload, "container bbbbbbbbbbbb 6, container aaaaaaaaaaaa 3");
+    }
+
+    /// Whoever copies an id need not remember how it was printed.
+    #[test]
+    fn what_was_printed_is_found_by_its_id() {
+        let snapshot = instances();
+        for by in [By::Process, By::Service, By::Workload] {
+            let all = answer(&snapshot, &Filter { by: Some(by.into()), ..Filter::default() }).unwrap();
+            for item in &all.items {
+                let edge = Some(format!("{:016x}", item.id));
+                let one = answer(&snapshot, &Filter { edge, ..Filter::default() }).unwrap();
+                assert_eq!((one.by(), one.items.len()), (by, 1));
+                let got = (one.items[0].id, one.items[0].connections, &one.items[0].requests);
+                assert_eq!(got, (item.id, item.connections, &item.requests));
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_is_whole_whichever_edge_of_it_is_asked_for() {
+        let by =
+            |by: By| Filter { by: Some(by.into()), container: Some("b".to_owned()), ..Filter::default() };
+        let opened = |filter| {
+            let answer = answer(&instances(), &filter).unwrap();
+            answer.items.iter().map(|it| it.connections.unwrap().opened).collect::<Vec<_>>()
+        };
+        assert_eq!((opened(by(By::Process)), opened(by(By::Service))), (vec![3, 3], vec![6, 3]));
+    }
+
+    #[test]
+    fn a_number_of_a_later_version_is_refused() {
+        let filter = Filter { by: Some(99), ..Filter::default() };
+        assert!(matches!(answer(&samples::snapshot(), &filter), Err(Refusal::UnknownBy { given: 99 })));
+    }
+
+    #[track_caller]
+    fn check_by(snapshot: &Snapshot, by: By, want: &str) {
+        let filter =
+            Filter { by: Some(by.into()), sort: Some("connections".to_owned()), ..Filter::default() };
+        let answer = answer(snapshot, &filter).unwrap();
+        let line = |it: &Edge| {
+            format!("{} {}", answer.ends[it.client as usize].name, it.connections.unwrap().opened)
+        };
+        let mut lines: Vec<_> = answer.items.iter().map(line).collect();
+        // Of equals any may be first.
+        lines.sort_by_key(|line| {
+            (std::cmp::Reverse(line.rsplit(' ').next().map(str::to_owned)), line.clone())
+        });
+        assert_eq!(lines.join(", "), want);
+    }
+
     #[test]
     fn what_is_no_edge_is_refused() {
         let filter = Filter { edge: Some("shop".to_owned()), ..Filter::default() };
@@ -215,7 +317,7 @@ mod tests {
         edges.push(Arc::new(edge::Edge { id: EdgeId(8), client, ..edge }));
         let answer = answer(&snapshot, &Filter::default()).unwrap();
         let ends: Vec<_> = answer.items.iter().map(|it| (it.client, it.server)).collect();
-        assert_eq!((ends, answer.peers.len()), (vec![(0, 1), (0, 1), (2, 1)], 3));
+        assert_eq!((ends, answer.ends.len()), (vec![(0, 1), (0, 1), (2, 1)], 3));
     }
 
     #[track_caller]
