@@ -1,6 +1,6 @@
 //! One TCP connection, of which one end or both are seen.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use agent_common::event::sock::{Row, flag};
 
@@ -8,6 +8,7 @@ use super::{
     address,
     edge::{BothWays, Confidence},
     places::Listeners,
+    recent::{Outcome, Recent},
     role::{self, Role},
 };
 use crate::{clock::Ktime, targets::process::Tgid};
@@ -155,12 +156,22 @@ pub(super) struct Connection {
     ends: [Option<End>; 2],
     pub first_seen: Ktime,
     pub counted: Counted,
+    /// 0: before the agent came.
+    began: Ktime,
+    /// 0: its end was not seen.
+    ended: Ktime,
 }
 
 impl Connection {
     #[must_use]
     pub(super) fn new(end: End, now: Ktime) -> Self {
-        Self { ends: [Some(end), None], first_seen: now, counted: Counted::default() }
+        Self {
+            ends: [Some(end), None],
+            first_seen: now,
+            counted: Counted::default(),
+            began: Ktime(0),
+            ended: Ktime(0),
+        }
     }
 
     /// A closed end stays closed: a dump may be older than the record of the end.
@@ -187,7 +198,61 @@ impl Connection {
         // one added to its edge stays there, except that it is open.
         self.ends = [Some(end), None];
         self.counted = Counted { active: self.counted.active, ..Counted::default() };
+        (self.began, self.ended) = (Ktime(0), Ktime(0));
         Update::Route
+    }
+
+    /// From the first of its ends to the last.
+    pub(super) fn lived(&mut self, row: &Row, closed: Option<Ktime>) {
+        let began = Ktime(row.state.opened_ktime_ns);
+        if began != Ktime(0) && (self.began == Ktime(0) || began < self.began) {
+            self.began = began;
+        }
+        self.ended = self.ended.max(closed.unwrap_or_default());
+    }
+
+    /// What is to be said of it when it is over.
+    #[must_use]
+    pub(super) fn recent(&self, now: Ktime) -> Option<Recent> {
+        let (client, server) = (self.end(Role::Client), self.end(Role::Server));
+        let outcome = if self.ends().any(|end| end.reset) {
+            Outcome::Reset
+        } else if self.ended == Ktime(0) {
+            Outcome::Vanished
+        } else {
+            Outcome::Closed
+        };
+        let tgid = |end: Option<&End>| end.map_or(Tgid(0), |end| end.tgid);
+        let [client_socket, server_socket] = self.sockets()?;
+        Some(Recent {
+            client: client_socket,
+            server: server_socket,
+            client_tgid: tgid(client),
+            server_tgid: tgid(server),
+            began: (self.began != Ktime(0)).then_some(self.began),
+            ended: if self.ended == Ktime(0) { now } else { self.ended },
+            bytes: self.counted.bytes,
+            retransmits: self.counted.retransmits,
+            rtt: self.rtt(),
+            outcome,
+        })
+    }
+
+    /// The client's address and the server's, each as its own socket has it, where that is seen.
+    #[must_use]
+    pub(super) fn sockets(&self) -> Option<[(IpAddr, u16); 2]> {
+        let (client, server) = (self.end(Role::Client), self.end(Role::Server));
+        let of = |own: Option<&End>, other: Option<&End>| {
+            own.map(|end| end.local).or_else(|| other.map(|end| end.remote))
+        };
+        Some([of(client, server)?, of(server, client)?])
+    }
+
+    /// Smoothed; `None` before the first sample.
+    #[must_use]
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        let srtt_us = self.ends().map(|end| end.srtt_us).find(|srtt_us| *srtt_us != 0);
+        srtt_us.map(|it| Duration::from_micros(it.into()))
     }
 
     pub(super) fn ends(&self) -> impl Iterator<Item = &End> {

@@ -21,7 +21,7 @@ const MAX_PROCESSES: usize = 32_768;
 const KEPT_AFTER_END: Duration = Duration::from_secs(60);
 
 /// What stands for one end of an edge: a container, a program, or an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WorkloadId(u64);
 
 impl WorkloadId {

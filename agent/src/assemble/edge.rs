@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::histogram::Histogram;
+use super::{histogram::Histogram, recent::Recents};
 use crate::{clock::Ktime, targets::process::Process};
 
 /// One end of an edge.
@@ -117,6 +117,8 @@ pub struct Edge {
     pub client: Peer,
     pub server: Peer,
     pub server_port: u16,
+    /// Of the client and of the server, in the connection seen last.
+    pub addresses: Option<[IpAddr; 2]>,
     /// Known from spans: `http`.
     pub protocol: Option<&'static str>,
     pub confidence: Confidence,
@@ -127,6 +129,8 @@ pub struct Edge {
     pub packets: BothWays,
     pub requests: Option<Requests>,
     pub network: Network,
+    /// Connections that ended; only while it is one of the edges that keep them.
+    pub recent: Option<Arc<Recents>>,
     pub first_seen: Ktime,
     /// Since when [`Edge::counts`] only grew: `first_seen`, or when something was last taken back.
     pub counts_since: Ktime,

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod histogram;
 mod http;
 mod places;
+pub mod recent;
 mod requests;
 mod role;
 mod routes;

@@ -14,9 +14,10 @@ use super::{
     address,
     connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
-    edge::{Confidence, Network},
+    edge::{BothWays, Confidence, Network},
     failure::{ConnectFailure, FailureClass},
     places::Places,
+    recent::{Outcome, Recent},
     requests::Requests,
     routes::{party, route, server_at, tuples},
     strays::Strays,
@@ -101,20 +102,24 @@ impl Sockets {
         }
     }
 
-    pub(super) fn socket(&mut self, row: &Row, closed: bool, around: &Surroundings<'_>) {
+    /// `closed`: when that was.
+    pub(super) fn socket(&mut self, row: &Row, closed: Option<Ktime>, around: &mut Surroundings<'_>) {
         if row.state.role == kernel_role::LISTENER {
             return;
         }
-        let end = End::new(row, closed, self.dumps, &self.places.listeners);
+        let end = End::new(row, closed.is_some(), self.dumps, &self.places.listeners);
         self.places.seen(end.netns, end.local.0, around.now, around.vitals);
         let key = Key::of(row);
         if let Some(live) = self.live.get_mut(&key) {
             live.may_move |= live.connection.update(end) == Update::Route;
-        } else if self.live.len() < MAX_CONNECTIONS || self.forget_closed() {
-            self.live.insert(key, Live::new(end, around.now));
+            live.connection.lived(row, closed);
+        } else if self.live.len() < MAX_CONNECTIONS || self.forget_closed(around) {
+            let mut live = Live::new(end, around.now);
+            live.connection.lived(row, closed);
+            self.live.insert(key, live);
         } else {
             // Once for each: an open one comes again with each dump.
-            return around.vitals.add(Vital::SocketsNotFollowed, closed.into());
+            return around.vitals.add(Vital::SocketsNotFollowed, closed.is_some().into());
         }
         self.changed.push(key);
     }
@@ -135,24 +140,34 @@ impl Sockets {
                 continue;
             }
             if live.connection.is_paired() || !key.survives_nat() {
-                self.live.remove(&key);
+                self.over(key, around);
             } else {
                 self.closed.push_back((around.now, key));
             }
         }
         while self.closed.front().is_some_and(|(at, _)| around.grace() <= around.now.since(*at)) {
-            self.forget_closed();
+            self.forget_closed(around);
+        }
+    }
+
+    /// Nothing can come of it any more: now its edge is known for good.
+    fn over(&mut self, key: Key, around: &mut Surroundings<'_>) {
+        let Some(Live { connection, edge: Some(edge), .. }) = self.live.remove(&key) else {
+            return;
+        };
+        if let Some(recent) = connection.recent(around.now) {
+            around.topology.remember(edge, recent, around.now);
         }
     }
 
     /// The one that closed first. False when there is none.
-    fn forget_closed(&mut self) -> bool {
+    fn forget_closed(&mut self, around: &mut Surroundings<'_>) -> bool {
         let Some((_, key)) = self.closed.pop_front() else {
             return false;
         };
         // The other end may have come since, and be open.
         if self.live.get(&key).is_some_and(|live| live.connection.is_closed()) {
-            self.live.remove(&key);
+            self.over(key, around);
         }
         true
     }
@@ -184,7 +199,9 @@ impl Sockets {
         let remote = (failure.server.ip(), failure.server.port());
         let server = server_at(remote, state.netns, &self.places, around.directory);
         let route = Route { client, server, port: remote.1, confidence: Confidence::Exact };
-        let (_, edge) = around.topology.edge(&route, around.now, around.vitals);
+        let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
+        let local = (address::ip(state.local), state.local_port);
+        edge.addresses = Some([local.0, remote.0]);
         edge.connections.failed += 1;
         match failure.class {
             FailureClass::Refused => edge.connections.refused += 1,
@@ -193,6 +210,19 @@ impl Sockets {
             FailureClass::Unreachable => edge.connections.unreachable += 1,
             FailureClass::Other => edge.connections.other += 1,
         }
+        let recent = Recent {
+            client: local,
+            server: remote,
+            client_tgid: Tgid(state.tgid),
+            server_tgid: Tgid(0),
+            began: failure.lasted.map(|lasted| failure.at.minus(lasted)),
+            ended: failure.at,
+            bytes: BothWays::default(),
+            retransmits: failure.syns.saturating_sub(1).into(),
+            rtt: None,
+            outcome: Outcome::Failed(failure.class),
+        };
+        around.topology.remember(key, recent, around.now);
     }
 
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
@@ -224,9 +254,8 @@ fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     edge.add(&connection.counted, &figures);
     connection.counted = figures;
     edge.last_seen = around.now;
-    let srtt_us = connection.ends().map(|end| end.srtt_us).find(|srtt_us| *srtt_us != 0);
-    if let Some(srtt_us) = srtt_us {
-        let rtt = Some(Duration::from_micros(srtt_us.into()));
+    edge.addresses = connection.sockets().map(|sockets| sockets.map(|(ip, _)| ip));
+    if let rtt @ Some(_) = connection.rtt() {
         edge.network = Network { rtt, ..edge.network };
     }
     // Not only at first: a process may turn out to be written in Go after its connection was seen.

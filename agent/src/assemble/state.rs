@@ -116,7 +116,7 @@ impl State {
         let (mut spans, mut failures) = (Vec::new(), Vec::new());
         for event in events {
             match event {
-                Event::Closed(it) => self.socket(&it.row, true, now),
+                Event::Closed(it) => self.socket(&it.row, Some(Ktime(it.header.ktime_ns)), now),
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
                 Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
@@ -144,7 +144,7 @@ impl State {
     pub fn rows(&mut self, rows: &[Row], now: Ktime) {
         self.sockets.dump_begins();
         rows.iter().for_each(|row| self.sockets.listener(row));
-        rows.iter().for_each(|row| self.socket(row, false, now));
+        rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
     }
@@ -180,9 +180,9 @@ impl State {
         self.requests.settle(now, self.dump_every, &mut self.topology, &self.vitals);
     }
 
-    fn socket(&mut self, row: &Row, closed: bool, now: Ktime) {
-        let (sockets, around) = self.split(now);
-        sockets.socket(row, closed, &around);
+    fn socket(&mut self, row: &Row, closed: Option<Ktime>, now: Ktime) {
+        let (sockets, mut around) = self.split(now);
+        sockets.socket(row, closed, &mut around);
     }
 
     fn connect_failed(&mut self, record: &ConnectFailed, now: Ktime) -> ConnectFailure {

@@ -297,6 +297,48 @@ fn a_batch_takes_no_memory_but_for_its_spans() {
 }
 
 #[test]
+fn what_ended_is_remembered_on_its_edge() {
+    check_recent(
+        "1 open 1 client a:40000 b:80 10/20; 2 closed 1 client a:40000 b:80 30/40+5/5/3; \
+         2 closed 2 server b:80 a:40000 40/30+5/5/1",
+        "p1 -> p2: 1 10.9.0.97:40000 2 10.9.0.98:80 began 0.5 ended 2 bytes 30/40 retransmits 4 closed",
+    );
+    // Of whoever is outside there is an address and no process.
+    check_recent(
+        "1 closed 2 server b:80 x:5000 20/10; 9 tick",
+        "10.9.0.120 -> p2: 0 10.9.0.120:5000 2 10.9.0.98:80 began 0.5 ended 1 bytes 10/20 retransmits 0 closed",
+    );
+    check_recent("1 open 1 client a:40000 x:443 10/20", "");
+    check_recent(
+        "3 failed 1 a:40000 x:80 111; 4 failed 1 a:40001 x:80 0",
+        "p1 -> 10.9.0.120: 1 10.9.0.97:40000 0 10.9.0.120:80 began ? ended 3 bytes 0/0 retransmits 0 refused; \
+         p1 -> 10.9.0.120: 1 10.9.0.97:40001 0 10.9.0.120:80 began ? ended 4 bytes 0/0 retransmits 0 abandoned",
+    );
+}
+
+/// Its end was not seen, or its beginning.
+#[test]
+fn what_was_not_seen_of_an_ended_connection_is_not_guessed() {
+    check_recent(
+        "0 open 1 client a:40000 x:443 10/20; 1 dump; 2 dump; 3 dump; 4 tick; 9 tick",
+        "p1 -> 10.9.0.120: 1 10.9.0.97:40000 0 10.9.0.120:443 began 0.5 ended 9 bytes 10/20 retransmits 0 vanished",
+    );
+    check_recent(
+        "0 old 1 a:40000 x:443 7/9; 2 ended 1 a:40000 x:443 7/9; 9 tick",
+        "p1 -> 10.9.0.120: 1 10.9.0.97:40000 0 10.9.0.120:443 began ? ended 2 bytes 7/9 retransmits 0 closed",
+    );
+}
+
+/// The pod's address is learned late: the connection is remembered where it was counted.
+#[test]
+fn an_ended_connection_is_remembered_once_and_where_it_belongs() {
+    check_recent(
+        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x>b:80 a:40000 20/10; 9 tick",
+        "p1 -> p2: 1 10.9.0.97:40000 2 10.9.0.98:80 began 0.5 ended 1 bytes 10/20 retransmits 0 closed",
+    );
+}
+
+#[test]
 fn a_forwarded_syn_is_not_for_us() {
     check("0 stray x:5 y:99 1", "");
 }
@@ -304,6 +346,12 @@ fn a_forwarded_syn_is_not_for_us() {
 /// The only place that knows the API.
 #[track_caller]
 fn check(story: &str, want: &str) -> Arc<Vitals> {
+    let (state, vitals) = told(story);
+    assert_eq!(edges(&state), want, "\n{story}");
+    vitals
+}
+
+fn told(story: &str) -> (State, Arc<Vitals>) {
     let vitals = Arc::new(Vitals::new());
     let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
     state.local_addresses(1, ["10.9.0.97".parse().unwrap(), "10.9.0.98".parse().unwrap()]);
@@ -328,17 +376,17 @@ fn check(story: &str, want: &str) -> Arc<Vitals> {
             }
             ["ended", tgid, local, remote, bytes] => {
                 let row = dumped(&["old", tgid, local, remote, bytes]);
-                state.events(&[Event::Closed(Closed { header: Header::zeroed(), row })], now);
+                state.events(&[Event::Closed(Closed { header: header(now), row })], now);
             }
             ["closed", tgid, side, local, remote, bytes] => {
                 let row = dumped(&["open", tgid, side, local, remote, bytes]);
-                state.events(&[Event::Closed(Closed { header: Header::zeroed(), row })], now);
+                state.events(&[Event::Closed(Closed { header: header(now), row })], now);
             }
             ["failed", tgid, local, remote, errno] => {
                 let mut row = row(tgid, local, remote, "0/0");
                 row.state.role = role::CLIENT;
                 row.figures.error = errno.parse().unwrap();
-                state.events(&[Event::ConnectFailed(ConnectFailed { header: Header::zeroed(), row })], now);
+                state.events(&[Event::ConnectFailed(ConnectFailed { header: header(now), row })], now);
             }
             ["call", tgid, local, remote, status] => {
                 state.events(&[Event::Call(call(now, tgid, local, remote, status))], now);
@@ -349,8 +397,40 @@ fn check(story: &str, want: &str) -> Arc<Vitals> {
             _ => panic!("`{line}` is no line of a story"),
         }
     }
-    assert_eq!(edges(&state), want, "\n{story}");
-    vitals
+    (state, vitals)
+}
+
+#[track_caller]
+fn check_recent(story: &str, want: &str) {
+    let (state, _) = told(story);
+    let mut lines = Vec::new();
+    for edge in &*state.edges() {
+        for it in edge.recent.iter().flat_map(|recents| recents.iter()) {
+            let seconds = |it: Ktime| it.0 as f64 / 1e9;
+            lines.push(format!(
+                "{} -> {}: {} {}:{} {} {}:{} began {} ended {} bytes {}/{} retransmits {} {}",
+                peer(&edge.client),
+                peer(&edge.server),
+                it.client_tgid.0,
+                it.client.0,
+                it.client.1,
+                it.server_tgid.0,
+                it.server.0,
+                it.server.1,
+                it.began.map_or("?".to_owned(), |it| seconds(it).to_string()),
+                seconds(it.ended),
+                it.bytes.to_server,
+                it.bytes.to_client,
+                it.retransmits,
+                it.outcome.name(),
+            ));
+        }
+    }
+    assert_eq!(lines.join("; "), want, "\n{story}");
+}
+
+fn header(now: Ktime) -> Header {
+    Header { ktime_ns: now.0, ..Header::zeroed() }
 }
 
 fn edges(state: &State) -> String {
@@ -421,6 +501,7 @@ fn dumped(words: &[&str]) -> Row {
         ["open", tgid, side, local, remote, bytes] => {
             let mut row = row(tgid, local, remote, bytes);
             row.state.role = side_of(side);
+            row.state.opened_ktime_ns = 500_000_000;
             row
         }
         _ => panic!("{words:?} is no row"),

@@ -18,6 +18,7 @@ use super::{
     connection::Counted,
     directory::{Known, WorkloadId},
     edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer},
+    recent::{Keepers, Recent},
 };
 use crate::{
     clock::Ktime,
@@ -33,7 +34,7 @@ const MAX_EXACT: usize = 8_000;
 const MAX_IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// The client's port is never in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct EdgeKey {
     client: WorkloadId,
     server: WorkloadId,
@@ -108,6 +109,7 @@ impl Route {
 #[derive(Debug, Default)]
 pub(super) struct Topology {
     edges: AHashMap<EdgeKey, Arc<Edge>>,
+    keepers: Keepers,
     /// The last snapshot, until something changes.
     kept: OnceCell<Edges>,
 }
@@ -151,8 +153,24 @@ impl Topology {
         };
         edge.subtract(counted);
         edge.count_anew(now);
-        if edge.has_nothing() {
-            self.edges.remove(&key);
+        if edge.has_nothing()
+            && let Some(edge) = self.edges.remove(&key)
+        {
+            self.keepers.lose(key, &edge);
+        }
+    }
+
+    /// A connection of the edge ended, or came to nothing.
+    pub(super) fn remember(&mut self, key: EdgeKey, recent: Recent, now: Ktime) {
+        let Some(edge) = self.edges.get_mut(&key) else {
+            return;
+        };
+        self.kept.take();
+        let recents = Arc::make_mut(Arc::make_mut(edge).recent.get_or_insert_default());
+        let oldest = self.keepers.touch(key, recents, now);
+        recents.push(recent);
+        if let Some(oldest) = oldest.and_then(|key| self.get_mut(key)) {
+            oldest.recent = None;
         }
     }
 
@@ -190,7 +208,14 @@ impl Topology {
     /// Edges that were idle for long leave.
     pub(super) fn sweep(&mut self, now: Ktime) {
         let n_edges = self.edges.len();
-        self.edges.retain(|_, edge| 0 < edge.connections.active || now.since(edge.last_seen) < MAX_IDLE);
+        let keepers = &mut self.keepers;
+        self.edges.retain(|key, edge| {
+            let stays = 0 < edge.connections.active || now.since(edge.last_seen) < MAX_IDLE;
+            if !stays {
+                keepers.lose(*key, edge);
+            }
+            stays
+        });
         if self.edges.len() != n_edges {
             self.kept.take();
         }
@@ -203,6 +228,7 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         client: route.client.peer(),
         server: route.server.peer(),
         server_port: route.port,
+        addresses: None,
         protocol: None,
         confidence: route.confidence,
         connections: Connections::default(),
@@ -210,6 +236,7 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         packets: BothWays::default(),
         requests: None,
         network: Network::default(),
+        recent: None,
         first_seen: now,
         counts_since: now,
         before: None,
@@ -260,6 +287,7 @@ mod tests {
         assemble::{
             directory::{Directory, tests::process},
             edge::Counts,
+            recent::tests::recent,
         },
         targets::process::Tgid,
     };
@@ -326,6 +354,32 @@ mod tests {
         busy.connections.active = 1;
         topology.sweep(Ktime(0).plus(MAX_IDLE).plus(Duration::from_secs(1)));
         assert_eq!(topology.edges.len(), 1);
+    }
+
+    #[test]
+    fn few_edges_keep_what_ended_and_it_is_those_where_it_was_last() {
+        let (mut topology, vitals) = (Topology::default(), Vitals::new());
+        for n in 0..2000 {
+            topology.edge(&route(n), Ktime(0), &vitals);
+        }
+        let keeps = |topology: &Topology, n| topology.edges[&route(n).key()].recent.is_some();
+        for n in 0..2000 {
+            topology.remember(route(n).key(), recent(1), Ktime(n.into()));
+            // The first one goes on.
+            topology.remember(route(0).key(), recent(2), Ktime(n.into()));
+        }
+        assert_eq!(topology.keepers.count(), 512);
+        assert_eq!(topology.edges.values().filter(|it| it.recent.is_some()).count(), 512);
+        assert!(keeps(&topology, 0) && keeps(&topology, 1999) && !keeps(&topology, 1000));
+
+        let snapshot = topology.snapshot();
+        let (kept, _) = topology.edge(&route(1999), Ktime(0), &vitals);
+        topology.remember(kept, recent(3), Ktime(3000));
+        let n_kept = |edge: &Edge| edge.recent.as_ref().map_or(0, |it| it.iter().count());
+        let before = snapshot.iter().find(|it| it.id == kept.id()).unwrap();
+        assert_eq!((n_kept(before), n_kept(&topology.edges[&kept])), (1, 2));
+        topology.sweep(Ktime(0).plus(MAX_IDLE).plus(Duration::from_secs(1)));
+        assert_eq!((topology.edges.len(), topology.keepers.count()), (0, 0));
     }
 
     #[test]

@@ -16,9 +16,17 @@ use super::proto::{self, By, End, Head, Peer, RoleConfidence, TopologyAnswer, Tr
 pub struct Topology {
     pub head: Head,
     edges: Vec<proto::Edge>,
-    ends: Vec<(Peer, String)>,
+    ends: Vec<Known>,
     by: By,
     lost: BTreeMap<String, u64>,
+}
+
+/// An end that has its peer.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    peer: Peer,
+    name: String,
+    address: Option<String>,
 }
 
 /// Its JSON.
@@ -42,6 +50,9 @@ pub struct Edge<'a> {
     /// What the client is called by that; for a peer outside its name, else its address.
     pub client_name: &'a str,
     pub server_name: &'a str,
+    /// Of the connection seen last; null when none was.
+    pub client_address: Option<&'a str>,
+    pub server_address: Option<&'a str>,
     pub transport: &'static str,
     /// How it is known who the client is: `exact`, `packet`, `listener`, `service`, `port` or `none`.
     pub role_confidence: &'static str,
@@ -76,19 +87,20 @@ impl Topology {
 
     fn edge<'a>(&'a self, numbers: &'a proto::Edge) -> Edge<'a> {
         // Whether they are there was looked at when the answer came.
-        let end = |place: u32| &self.ends[place as usize];
-        let ((client, client_name), (server, server_name)) = (end(numbers.client), end(numbers.server));
+        let [client, server] = [numbers.client, numbers.server].map(|place| &self.ends[place as usize]);
         Edge {
             numbers,
-            client,
-            server: Server { peer: server, port: numbers.server_port },
+            client: &client.peer,
+            server: Server { peer: &server.peer, port: numbers.server_port },
             by: match self.by {
                 By::Process => "process",
                 By::Service => "service",
                 By::Workload => "workload",
             },
-            client_name,
-            server_name,
+            client_name: &client.name,
+            server_name: &server.name,
+            client_address: client.address.as_deref(),
+            server_address: server.address.as_deref(),
             transport: match numbers.transport() {
                 Transport::Tcp => "tcp",
             },
@@ -110,8 +122,8 @@ impl TryFrom<TopologyAnswer> for Topology {
     fn try_from(answer: TopologyAnswer) -> Result<Self, Incomplete> {
         let by = answer.by();
         let TopologyAnswer { head, items: edges, lost, ends, by: _ } = answer;
-        let ends: Option<Vec<_>> =
-            ends.into_iter().map(|End { peer, name }| peer.map(|it| (it, name))).collect();
+        let known = |End { peer, name, address }| Some(Known { peer: peer?, name, address });
+        let ends: Option<Vec<_>> = ends.into_iter().map(known).collect();
         let places = edges.iter().flat_map(|edge| [edge.client, edge.server]);
         let n_ends = places.max().map_or(0, |place| place as usize + 1);
         match (head, ends) {

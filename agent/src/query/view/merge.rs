@@ -5,7 +5,7 @@ use crate::assemble::edge::{BothWays, Connections, Edge, Network, Requests};
 /// The first of several edges that become one.
 pub(crate) fn first(edge: &Edge) -> Edge {
     // Sums that begin anew are for the export: here a sum is from `first_seen` on.
-    Edge { counts_since: edge.first_seen, before: None, ..edge.clone() }
+    Edge { counts_since: edge.first_seen, before: None, recent: None, ..edge.clone() }
 }
 
 /// Adds another one. Each field is named, so that a new one is not forgotten.
@@ -15,6 +15,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         client,
         server,
         server_port: _,
+        addresses,
         protocol,
         confidence,
         connections,
@@ -22,6 +23,8 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         packets,
         requests,
         network,
+        // Who shows an edge in full gathers them.
+        recent: _,
         first_seen,
         counts_since: _,
         before: _,
@@ -33,6 +36,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         sum.server = server.clone();
         sum.last_seen = *last_seen;
     }
+    sum.addresses = newest(sum.addresses, *addresses, is_later);
     sum.network = networks(sum.network, *network, is_later);
     sum.first_seen = sum.first_seen.min(*first_seen);
     sum.counts_since = sum.first_seen;
@@ -79,10 +83,14 @@ fn add_requests(sum: &mut Requests, Requests { count, errors, latency }: &Reques
     sum.latency.merge(latency);
 }
 
+/// What is known of the one that was seen last, else of the other.
+fn newest<T>(sum: Option<T>, other: Option<T>, is_later: bool) -> Option<T> {
+    if is_later { other.or(sum) } else { sum.or(other) }
+}
+
 /// The round trip is that of the socket seen last.
 fn networks(sum: Network, Network { rtt, retransmits }: Network, is_later: bool) -> Network {
-    let rtt = if is_later { rtt.or(sum.rtt) } else { sum.rtt.or(rtt) };
-    Network { rtt, retransmits: sum.retransmits + retransmits }
+    Network { rtt: newest(sum.rtt, rtt, is_later), retransmits: sum.retransmits + retransmits }
 }
 
 #[cfg(test)]

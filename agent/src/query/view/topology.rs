@@ -102,7 +102,7 @@ fn edge_id(given: &str) -> Result<EdgeId, Refusal> {
 struct Ends<'a> {
     node: &'a str,
     by: By,
-    places: AHashMap<EndKey<'a>, u32>,
+    places: AHashMap<(EndKey<'a>, Option<IpAddr>), u32>,
     ends: Vec<End>,
 }
 
@@ -118,15 +118,19 @@ impl<'a> Ends<'a> {
         Self { node: &snapshot.node, by, places: AHashMap::new(), ends: Vec::new() }
     }
 
-    fn place(&mut self, peer: &'a edge::Peer) -> u32 {
+    /// `address`: in the connection seen last.
+    fn place(&mut self, peer: &'a edge::Peer, address: Option<IpAddr>) -> u32 {
         let key = match peer {
             edge::Peer::Process(process) => EndKey::Process(Arc::as_ptr(process)),
             edge::Peer::Address { ip, name } => EndKey::Address(*ip, name.as_deref()),
         };
-        *self.places.entry(key).or_insert_with(|| {
+        // A failed connect may have got no address.
+        let address = address.filter(|it| !it.is_unspecified());
+        *self.places.entry((key, address)).or_insert_with(|| {
             self.ends.push(End {
                 peer: Some(shapes::peer(peer, self.node)),
                 name: group::name(peer, self.by),
+                address: address.map(|it| it.to_string()),
             });
             u32::try_from(self.ends.len() - 1).expect("there are not that many edges")
         })
@@ -135,10 +139,11 @@ impl<'a> Ends<'a> {
 
 fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
     let edge = row.edge();
+    let address = |place: usize| edge.addresses.map(|it| it[place]);
     Edge {
         id: row.id.0,
-        client: ends.place(&edge.client),
-        server: ends.place(&edge.server),
+        client: ends.place(&edge.client, address(0)),
+        server: ends.place(&edge.server, address(1)),
         server_port: u32::from(edge.server_port),
         transport: Transport::Tcp.into(),
         protocol: edge.protocol.map(str::to_owned),
