@@ -48,6 +48,7 @@ fn generate_query() {
     for number in ["client", "server", "server_port", "transport", "role_confidence"] {
         builder = builder.field_attribute(format!("Edge.{number}"), "#[serde(skip)]");
     }
+    builder = builder.field_attribute("EdgeInFull.edge", "#[serde(skip)]");
     // Ten thousand edges are read at once, most without these.
     for seldom in ["Edge.requests", "Edge.network"] {
         builder = builder.boxed(format!(".taskscope.v1.{seldom}"));
@@ -55,14 +56,16 @@ fn generate_query() {
     builder = builder
         .field_attribute("Edge.id", "#[serde(serialize_with = \"crate::query::json::hex\")]")
         .field_attribute("Edge.id", "#[schemars(with = \"String\")]");
-    for time in ["time", "start_time", "start", "first_seen", "last_seen"] {
+    for time in ["time", "start_time", "start", "first_seen", "last_seen", "ended"] {
         builder = builder
             .field_attribute(time, "#[serde(serialize_with = \"crate::query::json::time\")]")
             .field_attribute(time, "#[schemars(with = \"crate::query::json::Time\")]");
     }
-    builder = builder
-        .field_attribute("last_beat", "#[serde(serialize_with = \"crate::query::json::time_or_null\")]")
-        .field_attribute("last_beat", "#[schemars(with = \"Option<crate::query::json::Time>\")]");
+    for time in ["last_beat", "began"] {
+        builder = builder
+            .field_attribute(time, "#[serde(serialize_with = \"crate::query::json::time_or_null\")]")
+            .field_attribute(time, "#[schemars(with = \"Option<crate::query::json::Time>\")]");
+    }
     // prost makes every sub-message an `Option`; these are always there.
     for (field, message) in [
         ("head", "Head"),
@@ -73,7 +76,7 @@ fn generate_query() {
         ("connections", "Connections"),
         ("bytes", "BothWays"),
         ("packets", "BothWays"),
-        ("retransmits", "Retransmits"),
+        ("Network.retransmits", "Retransmits"),
         ("root", "TraceRoot"),
     ] {
         builder = builder.field_attribute(field, format!("#[schemars(with = \"{message}\")]"));

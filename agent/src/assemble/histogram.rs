@@ -66,6 +66,14 @@ impl Histogram {
         None
     }
 
+    /// From the first bucket that holds something to the last one: upper boundary and how many.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let first = self.counts.iter().position(|count| *count != 0).unwrap_or(BUCKETS);
+        let end = self.counts.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
+        let counts = self.counts.iter().enumerate().take(end).skip(first);
+        counts.map(|(index, count)| (Duration::from_nanos(upper_bound(index)), *count))
+    }
+
     /// How many are at most each of the ascending `bounds`, and after them how many are longer.
     #[must_use]
     pub fn rebucket(&self, bounds: &[Duration]) -> Vec<u64> {
@@ -138,6 +146,17 @@ mod tests {
     #[test]
     fn nothing_has_no_quantile() {
         assert_eq!(Histogram::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn buckets_are_those_between_the_shortest_and_the_longest() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.buckets().count(), 0);
+        for micros in [100, 100, 180] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let buckets: Vec<_> = histogram.buckets().map(|(upper, n)| (upper.as_nanos(), n)).collect();
+        assert_eq!(buckets, [(114_688, 2), (131_072, 0), (163_840, 0), (196_608, 1)]);
     }
 
     #[test]

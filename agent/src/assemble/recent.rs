@@ -91,6 +91,14 @@ impl Recents {
     }
 }
 
+impl FromIterator<Recent> for Recents {
+    fn from_iter<I: IntoIterator<Item = Recent>>(all: I) -> Self {
+        let mut recents = Self::default();
+        all.into_iter().for_each(|recent| recents.push(recent));
+        recents
+    }
+}
+
 /// The edges that keep some.
 #[derive(Debug, Default)]
 pub(super) struct Keepers {

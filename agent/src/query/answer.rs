@@ -7,11 +7,11 @@ use tonic::{Request, Response, Status};
 
 use super::{
     proto::{
-        Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TopologyAnswer, TraceAnswer, TracesAnswer,
-        query_server::Query,
+        EdgeAnswer, Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TopologyAnswer, TraceAnswer,
+        TracesAnswer, query_server::Query,
     },
     snapshot::{Numbers, Snapshot},
-    view::{Refusal, findings, status, targets, topology, traces},
+    view::{Refusal, edge, findings, status, targets, topology, traces},
 };
 use crate::{
     clock,
@@ -60,6 +60,10 @@ impl Query for Desk {
 
     async fn topology(&self, request: Request<Filter>) -> Result<Response<TopologyAnswer>, Status> {
         self.answer(&request, topology::answer)
+    }
+
+    async fn edge(&self, request: Request<Filter>) -> Result<Response<EdgeAnswer>, Status> {
+        self.answer(&request, edge::answer)
     }
 
     async fn traces(&self, request: Request<Filter>) -> Result<Response<TracesAnswer>, Status> {

@@ -17,6 +17,7 @@ use tonic::{
 
 use super::{
     MAX_ANSWER_BYTES, WINDOW_BYTES,
+    in_full::InFull,
     proto::{
         Filter, FindingsAnswer, StatusAnswer, TargetsAnswer, TraceAnswer, TracesAnswer,
         query_client::QueryClient,
@@ -125,6 +126,12 @@ impl Client {
 
     pub async fn topology(&mut self, filter: Filter) -> Result<Topology, QueryError> {
         let answer = answer(&self.socket, self.inner.topology(filter)).await?;
+        answer.try_into().map_err(|source| QueryError::Senseless { source })
+    }
+
+    /// `Filter::edge` says which.
+    pub async fn edge(&mut self, filter: Filter) -> Result<InFull, QueryError> {
+        let answer = answer(&self.socket, self.inner.edge(filter)).await?;
         answer.try_into().map_err(|source| QueryError::Senseless { source })
     }
 

@@ -51,8 +51,9 @@ Examples:
   taskscope topology --sort failed --limit 10  where connects fail
   taskscope topology --service shop --watch    one service and its neighbours, live
   taskscope topology --by service              instances of a service as one
-  taskscope topology -o dot | dot -Tsvg        a picture
-  taskscope topology -o wide                   identifiers, percentiles, how roles are known";
+  taskscope topology -o wide                   faults by class, addresses, identifiers
+  taskscope topology --edge 9f6b1c0de54a2387   one in full: requests by duration, faults, connections that ended
+  taskscope topology -o dot | dot -Tsvg        a picture";
 
 const TRACES: &str = "\
 Examples:
@@ -118,7 +119,7 @@ pub struct TopologyArgs {
     /// owner of a pod, else a container, a systemd unit, an executable [default: process]
     #[arg(long, value_name = "WHAT", value_parser = bys())]
     by: Option<By>,
-    /// Only this edge: an ID of `-o wide`, whatever `--by` it was of
+    /// This edge in full: an ID of `-o wide`, whatever `--by` it was of
     #[arg(long, value_name = "ID")]
     edge: Option<String>,
     #[command(flatten)]
@@ -219,17 +220,28 @@ impl ClientCommand {
                 let filter = Filter { pid: process.or(filter.pid), ..filter };
                 Asked { question: Question::Targets, filter, format: *output, common }
             }
-            Self::Topology(TopologyArgs { output, sort, by, edge, select, common }) => {
-                let by = by.map(i32::from);
-                let filter = Filter { by, edge: edge.clone(), ..select.filter(sort.as_ref()) };
-                Asked { question: Question::Topology, filter, format: *output, common }
-            }
+            Self::Topology(args) => args.asked(),
             Self::Traces(args) => args.asked(),
             Self::Findings(FindingsArgs { output, sort, select, common }) => {
                 let filter = select.filter(sort.as_ref());
                 Asked { question: Question::Findings, filter, format: *output, common }
             }
         }
+    }
+}
+
+impl TopologyArgs {
+    fn asked(&self) -> Asked<'_> {
+        let Self { output, sort, by, edge, select, common } = self;
+        let by = by.map(i32::from);
+        let filter = Filter { by, edge: edge.clone(), ..select.filter(sort.as_ref()) };
+        let question = match output {
+            // A picture of one edge is a picture.
+            Format::Dot | Format::Mermaid => Question::Topology,
+            _ if edge.is_some() => Question::Edge,
+            _ => Question::Topology,
+        };
+        Asked { question, filter, format: *output, common }
     }
 }
 
@@ -271,7 +283,7 @@ mod tests {
         check("targets 41", Question::Targets, Filter { pid: Some(41), ..Filter::default() });
         check(
             "topology --since 1m --limit 3 --sort p99 -n prod --edge abc",
-            Question::Topology,
+            Question::Edge,
             Filter {
                 since_ns: Some(60_000_000_000),
                 limit: Some(3),
@@ -281,6 +293,9 @@ mod tests {
                 ..Filter::default()
             },
         );
+        let edge = Filter { edge: Some("abc".to_owned()), ..Filter::default() };
+        check("topology --edge abc -o wide", Question::Edge, edge.clone());
+        check("topology --edge abc -o mermaid", Question::Topology, edge);
         check(
             "topology --by workload",
             Question::Topology,

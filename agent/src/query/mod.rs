@@ -9,6 +9,7 @@ mod answer;
 pub mod client;
 pub mod command;
 mod flags;
+pub mod in_full;
 mod json;
 pub mod print;
 pub mod proto;
@@ -30,6 +31,7 @@ pub(crate) enum Question {
     Status,
     Targets,
     Topology,
+    Edge,
     Traces,
     Trace,
     Findings,

@@ -90,6 +90,7 @@ async fn ask(client: &mut Client, question: Question, filter: Filter) -> Result<
         Question::Status => Box::new(client.status(filter).await?),
         Question::Targets => Box::new(client.targets(filter).await?),
         Question::Topology => Box::new(client.topology(filter).await?),
+        Question::Edge => Box::new(client.edge(filter).await?),
         Question::Traces => Box::new(client.traces(filter).await?),
         Question::Trace => Box::new(client.trace(filter).await?),
         Question::Findings => Box::new(client.findings(filter).await?),

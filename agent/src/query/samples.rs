@@ -6,7 +6,9 @@ use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Sn
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
+        failure::FailureClass,
         histogram::Histogram,
+        recent::{self, Recent},
         span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Clock, Ktime, Wall},
@@ -105,7 +107,7 @@ fn called() -> Edge {
         packets: BothWays { to_server: 100, to_client: 1500 },
         requests: Some(Requests { count: 10, errors: 1, latency }),
         network: Network { rtt: Some(Duration::from_micros(52)), retransmits: 0 },
-        recent: None,
+        recent: Some(Arc::new(ended().collect())),
         first_seen: Ktime(90_000_000_000),
         counts_since: Ktime(90_000_000_000),
         before: None,
@@ -127,12 +129,52 @@ fn refused() -> Edge {
         packets: BothWays { to_server: 4, to_client: 4 },
         requests: None,
         network: Network::default(),
-        recent: None,
+        recent: Some(Arc::new(came_to_nothing().collect())),
         first_seen: Ktime(95_000_000_000),
         counts_since: Ktime(95_000_000_000),
         before: None,
         last_seen: Ktime(95_500_000_000),
     }
+}
+
+fn ended() -> impl Iterator<Item = Recent> {
+    let closed = Recent {
+        client: ([10, 1, 0, 1].into(), 40_002),
+        server: ([10, 1, 0, 2].into(), 8080),
+        client_tgid: Tgid(41),
+        server_tgid: Tgid(77),
+        began: Some(Ktime(95_000_000_000)),
+        ended: Ktime(99_000_000_000),
+        bytes: BothWays { to_server: 30_000, to_client: 1_900_000 },
+        retransmits: 0,
+        rtt: Some(Duration::from_micros(52)),
+        outcome: recent::Outcome::Closed,
+    };
+    let reset = Recent {
+        client: ([10, 1, 0, 1].into(), 40_001),
+        began: None,
+        ended: Ktime(94_000_000_000),
+        bytes: BothWays { to_server: 100, to_client: 0 },
+        retransmits: 2,
+        outcome: recent::Outcome::Reset,
+        ..closed
+    };
+    [reset, closed].into_iter()
+}
+
+fn came_to_nothing() -> impl Iterator<Item = Recent> {
+    (0_u32..4).map(|n| Recent {
+        client: ([10, 1, 0, 2].into(), 0),
+        server: ([192, 0, 2, 7].into(), 5432),
+        client_tgid: Tgid(77),
+        server_tgid: Tgid(0),
+        began: Some(Ktime(95_000_000_000)),
+        ended: Ktime(95_000_500_000 + u64::from(n) * 100_000_000),
+        bytes: BothWays::default(),
+        retransmits: 0,
+        rtt: None,
+        outcome: recent::Outcome::Failed(FailureClass::Refused),
+    })
 }
 
 fn trace() -> Vec<Span> {

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
+    in_full::Whole as EdgeInFull,
     proto::{DoctorAnswer, FindingsAnswer, StatusAnswer, TargetsAnswer, TraceAnswer, TracesAnswer},
     topology::Whole,
 };
@@ -13,11 +14,12 @@ use super::{
 type Make = fn() -> Value;
 
 /// A command line and the schema of what it prints with `-o json`.
-const COMMANDS: [(&str, Make); 7] = [
+const COMMANDS: [(&str, Make); 8] = [
     ("doctor", make::<DoctorAnswer>),
     ("status", make::<StatusAnswer>),
     ("targets", make::<TargetsAnswer>),
     ("topology", make::<Whole<'_>>),
+    ("topology --edge ID", make::<EdgeInFull<'_>>),
     ("traces", make::<TracesAnswer>),
     ("traces TRACE_ID", make::<TraceAnswer>),
     ("findings", make::<FindingsAnswer>),

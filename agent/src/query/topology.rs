@@ -81,6 +81,10 @@ impl Topology {
         self.edges.len()
     }
 
+    pub(crate) fn lost(&self) -> &BTreeMap<String, u64> {
+        &self.lost
+    }
+
     pub(crate) fn whole(&self) -> Whole<'_> {
         Whole { head: &self.head, items: self.edges(), lost: &self.lost }
     }

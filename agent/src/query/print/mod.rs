@@ -1,6 +1,9 @@
 //! Answers as text for people, or as JSON for programs. One file for each command.
 
+mod bars;
 pub mod doctor;
+mod edge;
+mod faults;
 mod findings;
 mod graph;
 #[cfg(test)]
@@ -99,9 +102,7 @@ fn time(head: Option<&Head>) -> u64 {
 }
 
 fn server_name(edge: &Edge<'_>) -> String {
-    let (name, port) = (edge.server_name, edge.server.port);
-    // An IPv6 address needs its brackets before a port.
-    if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
+    units::socket(edge.server_name, edge.server.port)
 }
 
 fn target_name(target: Option<&Target>) -> String {

@@ -44,6 +44,11 @@ pub(super) fn bytes(bytes: u64) -> String {
     format!("{} {name}", decimals(scaled))
 }
 
+/// `10.1.0.1:80`. An IPv6 address needs its brackets before a port.
+pub(super) fn socket(address: &str, port: u32) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
 /// `1.2 %`.
 pub(super) fn percent(ratio: f64) -> String {
     format!("{} %", decimals(ratio * 100.0))
@@ -81,6 +86,12 @@ mod tests {
         let want = "0 B, 1023 B, 1 KiB, 34 KiB, 1 MiB, 1.5 GiB, 16384 PiB";
         let sizes = [0, 1023, 1024, 34_816, (1 << 20) - 1, 3 << 29, u64::MAX];
         assert_eq!(sizes.map(bytes).join(", "), want);
+    }
+
+    #[test]
+    fn sockets() {
+        assert_eq!(socket("10.1.0.1", 80), "10.1.0.1:80");
+        assert_eq!(socket("::1", 80), "[::1]:80");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a snapshot and a filter to the messages of an answer. Pure.
 
+pub(crate) mod edge;
 pub(crate) mod findings;
 mod group;
 mod merge;

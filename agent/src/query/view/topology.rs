@@ -59,7 +59,7 @@ pub(crate) fn answer(snapshot: &Snapshot, filter: &Filter) -> Result<TopologyAns
 }
 
 /// What was asked for, else what the edge that was asked for is a row of.
-fn by(snapshot: &Snapshot, filter: &Filter) -> Result<By, Refusal> {
+pub(super) fn by(snapshot: &Snapshot, filter: &Filter) -> Result<By, Refusal> {
     if let Some(given) = filter.by {
         return By::try_from(given).map_err(|_| Refusal::UnknownBy { given });
     }
@@ -73,7 +73,7 @@ fn by(snapshot: &Snapshot, filter: &Filter) -> Result<By, Refusal> {
     Ok([By::Process, By::Service, By::Workload].into_iter().find(has_row).unwrap_or(By::Process))
 }
 
-fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter, by: By) -> Result<Vec<Row<'a>>, Refusal> {
+pub(super) fn asked<'a>(snapshot: &'a Snapshot, filter: &Filter, by: By) -> Result<Vec<Row<'a>>, Refusal> {
     let selection = Selection::new(filter, snapshot)?;
     let asked = filter.edge.as_deref().map(edge_id).transpose()?;
     let mut rows = group::rows(&snapshot.edges, by, |edge| {
@@ -99,11 +99,11 @@ fn edge_id(given: &str) -> Result<EdgeId, Refusal> {
 }
 
 /// The ends of edges, each once.
-struct Ends<'a> {
+pub(super) struct Ends<'a> {
     node: &'a str,
     by: By,
     places: AHashMap<(EndKey<'a>, Option<IpAddr>), u32>,
-    ends: Vec<End>,
+    pub(super) ends: Vec<End>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -114,7 +114,7 @@ enum EndKey<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn new(snapshot: &'a Snapshot, by: By) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, by: By) -> Self {
         Self { node: &snapshot.node, by, places: AHashMap::new(), ends: Vec::new() }
     }
 
@@ -137,7 +137,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
+pub(super) fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a>) -> Edge {
     let edge = row.edge();
     let address = |place: usize| edge.addresses.map(|it| it[place]);
     Edge {
@@ -184,7 +184,7 @@ fn connections(connections: &edge::Connections) -> Connections {
     Connections { opened, failed, refused, timed_out, abandoned, unreachable, other, reset, active }
 }
 
-fn both_ways(edge::BothWays { to_server, to_client }: edge::BothWays) -> BothWays {
+pub(super) fn both_ways(edge::BothWays { to_server, to_client }: edge::BothWays) -> BothWays {
     BothWays { to_server, to_client }
 }
 

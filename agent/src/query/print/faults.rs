@@ -1,0 +1,102 @@
+//! What went wrong on an edge, by class: one table for everybody who shows it.
+
+use super::table::Tone;
+use crate::query::proto::{Connections, Edge, Retransmits};
+
+/// A way to go wrong.
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    /// What that says about the two ends or the network between them.
+    pub(super) meaning: &'static str,
+    pub(super) tone: Tone,
+    /// `None`: not told apart, or nothing that could tell.
+    pub(super) count: fn(&Edge) -> Option<u64>,
+}
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "refused",
+        meaning: "a reset answered the SYN: nothing listens there",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.refused),
+    },
+    Fault {
+        name: "timed out",
+        meaning: "no answer to any SYN: the kernel gave up",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.timed_out),
+    },
+    Fault {
+        name: "abandoned",
+        meaning: "the application gave up before the connection was there",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.abandoned),
+    },
+    Fault {
+        name: "unreachable",
+        meaning: "a router or the own host said that there is no way",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.unreachable),
+    },
+    Fault {
+        name: "failed otherwise",
+        meaning: "connects that ended with any other error",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.other),
+    },
+    Fault {
+        name: "reset",
+        meaning: "open connections that one side cut off",
+        tone: Tone::Warning,
+        count: |edge| connections(edge, |it| it.reset),
+    },
+    Fault {
+        name: "retransmits",
+        meaning: "segments sent again, of all classes",
+        tone: Tone::Warning,
+        count: |edge| retransmits(edge, |it| Some(it.total)),
+    },
+    Fault {
+        name: "retransmits syn",
+        meaning: "the SYN or its answer was lost, or nobody answered",
+        tone: Tone::Warning,
+        count: |edge| retransmits(edge, |it| it.syn),
+    },
+    Fault {
+        name: "retransmits fast",
+        meaning: "single losses, repaired within a round trip",
+        tone: Tone::Warning,
+        count: |edge| retransmits(edge, |it| it.fast),
+    },
+    Fault {
+        name: "retransmits rto",
+        meaning: "nothing came back until the time-out: each cost 200 ms or more",
+        tone: Tone::Alarm,
+        count: |edge| retransmits(edge, |it| it.rto),
+    },
+    Fault {
+        name: "retransmits slow start",
+        meaning: "what followed a time-out",
+        tone: Tone::Warning,
+        count: |edge| retransmits(edge, |it| it.slow_start),
+    },
+    Fault {
+        name: "retransmits tlp",
+        meaning: "the end of a burst was sent again, to see whether it arrived",
+        tone: Tone::Warning,
+        count: |edge| retransmits(edge, |it| it.tlp),
+    },
+];
+
+/// Those that happened.
+pub(super) fn of(edge: &Edge) -> impl Iterator<Item = (&'static Fault, u64)> {
+    FAULTS.iter().filter_map(|fault| Some((fault, (fault.count)(edge).filter(|count| *count != 0)?)))
+}
+
+fn connections(edge: &Edge, count: fn(&Connections) -> u64) -> Option<u64> {
+    edge.connections.as_ref().map(count)
+}
+
+fn retransmits(edge: &Edge, count: fn(&Retransmits) -> Option<u64>) -> Option<u64> {
+    count(edge.network.as_ref()?.retransmits.as_ref()?)
+}
