@@ -1,6 +1,6 @@
 //! What went wrong on an edge, by class: one table for everybody who shows it.
 
-use super::table::Tone;
+use super::{table::Tone, units};
 use crate::query::proto::{Connections, Edge, Retransmits};
 
 /// A way to go wrong.
@@ -52,36 +52,36 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "retransmits",
-        meaning: "segments sent again, of all classes",
+        meaning: "segments sent again, for whatever reason",
         tone: Tone::Warning,
-        count: |edge| retransmits(edge, |it| Some(it.total)),
+        count: |edge| retransmits(edge, |it| it.fast.is_none().then_some(it.total)),
     },
     Fault {
-        name: "retransmits syn",
+        name: "SYN retransmits",
         meaning: "the SYN or its answer was lost, or nobody answered",
         tone: Tone::Warning,
         count: |edge| retransmits(edge, |it| it.syn),
     },
     Fault {
-        name: "retransmits fast",
+        name: "fast retransmits",
         meaning: "single losses, repaired within a round trip",
         tone: Tone::Warning,
         count: |edge| retransmits(edge, |it| it.fast),
     },
     Fault {
-        name: "retransmits rto",
+        name: "time-out retransmits",
         meaning: "nothing came back until the time-out: each cost 200 ms or more",
         tone: Tone::Alarm,
         count: |edge| retransmits(edge, |it| it.rto),
     },
     Fault {
-        name: "retransmits slow start",
+        name: "slow-start retransmits",
         meaning: "what followed a time-out",
         tone: Tone::Warning,
         count: |edge| retransmits(edge, |it| it.slow_start),
     },
     Fault {
-        name: "retransmits tlp",
+        name: "tail-loss probes",
         meaning: "the end of a burst was sent again, to see whether it arrived",
         tone: Tone::Warning,
         count: |edge| retransmits(edge, |it| it.tlp),
@@ -91,6 +91,12 @@ pub(super) const FAULTS: &[Fault] = &[
 /// Those that happened.
 pub(super) fn of(edge: &Edge) -> impl Iterator<Item = (&'static Fault, u64)> {
     FAULTS.iter().filter_map(|fault| Some((fault, (fault.count)(edge).filter(|count| *count != 0)?)))
+}
+
+/// `4 refused, 2 reset`.
+pub(super) fn in_words(edge: &Edge) -> String {
+    let words: Vec<_> = of(edge).map(|(fault, count)| format!("{count} {}", fault.name)).collect();
+    if words.is_empty() { units::UNKNOWN.to_owned() } else { words.join(", ") }
 }
 
 fn connections(edge: &Edge, count: fn(&Connections) -> u64) -> Option<u64> {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Format, Show, Style, graph, server_name,
+    Format, Show, Style, faults, graph, server_name,
     table::{self, Column, Tone, number, text, wide},
     units,
 };
@@ -27,7 +27,7 @@ impl Show for Topology {
 }
 
 /// A function, because an edge borrows from its answer.
-fn columns<'a>() -> [Column<Edge<'a>>; 18] {
+fn columns<'a>() -> [Column<Edge<'a>>; 19] {
     [
         number("SENT", |edge, _| {
             units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_server))
@@ -38,18 +38,19 @@ fn columns<'a>() -> [Column<Edge<'a>>; 18] {
         number("CONNS", |edge, _| connections(edge, |it| it.opened)),
         number("OPEN", |edge, _| connections(edge, |it| it.active)),
         number("FAILED", |edge, _| connections(edge, |it| it.failed)),
-        wide(number("RESET", |edge, _| connections(edge, |it| it.reset))),
         number("REQUESTS", |edge, _| requests(edge, |it| Some(it.count.to_string()))),
         number("ERRORS", |edge, _| requests(edge, |it| Some(it.errors.to_string()))),
         wide(number("P50", |edge, _| requests(edge, |it| it.p50_seconds.map(units::duration)))),
         wide(number("P95", |edge, _| requests(edge, |it| it.p95_seconds.map(units::duration)))),
         number("P99", |edge, _| requests(edge, |it| it.p99_seconds.map(units::duration))),
         number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
-        wide(number("RETRANS", |edge, _| network(edge, |it| it.retransmits.map(|it| it.total.to_string())))),
         number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
+        wide(text("TRANSPORT", |edge, _| edge.transport.to_owned())),
         wide(text("ROLE", |edge, _| edge.role_confidence.to_owned())),
         wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
         wide(text("PIDS", pids)),
+        wide(text("ADDRESSES", addresses)),
+        wide(text("FAULTS", |edge, _| faults::in_words(edge.numbers))),
         text("EDGE", |edge, _| format!("{} → {}", edge.client_name, server_name(edge))),
     ]
 }
@@ -83,6 +84,11 @@ fn pids(edge: &Edge<'_>, _: u64) -> String {
         Some(peer::Of::Outside(_)) | None => units::UNKNOWN.to_owned(),
     };
     format!("{} → {}", pid(edge.client), pid(edge.server.peer))
+}
+
+fn addresses(edge: &Edge<'_>, _: u64) -> String {
+    let address = |it: Option<&str>| units::or_unknown(it, str::to_owned);
+    format!("{} → {}", address(edge.client_address), address(edge.server_address))
 }
 
 pub(super) fn tone(edge: &Edge<'_>) -> Tone {
