@@ -14,7 +14,7 @@ use agent::{
     config::{self, AgentArgs, settings::Settings},
     doctor, kernel,
     query::{
-        self, Screen, ScreenKind,
+        self, Screen, ScreenKind, Size,
         command::{ClientCommand, DoctorArgs},
         print::doctor::{Patient, Row},
     },
@@ -146,7 +146,7 @@ fn examine(args: &DoctorArgs) -> Result<ExitCode, Failure> {
 fn ask(command: &ClientCommand) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (mut out, mut notes) = (io::stdout().lock(), io::stderr().lock());
-    let mut screen = Screen { out: &mut out, notes: &mut notes, kind: screen_kind() };
+    let mut screen = Screen { out: &mut out, notes: &mut notes, kind: screen_kind(), size: screen_size };
     let outcome = runtime.block_on(query::run(command, &mut screen));
     // Before the complaint, which wants the lock.
     drop(notes);
@@ -157,6 +157,13 @@ fn ask(command: &ClientCommand) -> Result<ExitCode, Failure> {
 
 fn screen_kind() -> ScreenKind {
     if io::stdout().is_terminal() { ScreenKind::Terminal } else { ScreenKind::Pipe }
+}
+
+fn screen_size() -> Option<Size> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that does not know says 0.
+    let known = |it: u16| (it != 0).then_some(usize::from(it));
+    Some(Size { columns: known(size.ws_col)?, rows: known(size.ws_row)? })
 }
 
 /// The error and its causes on one line; nobody may be listening, which is fine.

@@ -11,19 +11,22 @@ pub mod command;
 mod flags;
 pub mod in_full;
 mod json;
+mod live;
 pub mod print;
 pub mod proto;
 mod run;
 #[cfg(test)]
 mod samples;
 pub mod schema;
+mod screen;
 pub mod server;
 pub mod snapshot;
 mod socket;
 pub mod topology;
 mod view;
 
-pub use run::{Outcome, Screen, ScreenKind, run};
+pub use run::{Outcome, run};
+pub use screen::{Screen, ScreenKind, Size};
 
 /// What a client may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

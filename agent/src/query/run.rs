@@ -1,34 +1,22 @@
 //! Runs a client command: asks, prints, and with `--watch` again.
 
 use std::{
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     time::Duration,
 };
+
+use tokio::time::MissedTickBehavior;
 
 use super::{
     Question,
     client::{Client, QueryError},
     command::{Asked, ClientCommand},
-    print::{Format, Show, Style, commands},
+    live::Watcher,
+    print::{Format, Show, Style, commands, live},
     proto::Filter,
+    screen::{Canvas, Screen, ScreenKind},
 };
 use crate::config;
-
-/// Where the output of a command goes.
-pub struct Screen<'a> {
-    /// For results.
-    pub out: &'a mut dyn Write,
-    /// For everything else.
-    pub notes: &'a mut dyn Write,
-    pub kind: ScreenKind,
-}
-
-/// What is behind [`Screen::out`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScreenKind {
-    Terminal,
-    Pipe,
-}
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +35,7 @@ impl Outcome {
     }
 }
 
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+const NOTHING: &str = "Nothing found. `taskscope status` tells what the agent has seen.\n";
 
 /// Asks the agent and prints; until Ctrl-C with `--watch`.
 pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
@@ -59,7 +47,8 @@ pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Out
         let answer = ask(&mut client, question, filter).await?;
         return written(show(answer.as_ref(), &style, screen));
     };
-    let drawn = redraw_every(every, &mut client, question, &filter, &style, screen);
+    let watch = Watch { question, filter, style, canvas: Canvas::default(), watcher: Watcher::default() };
+    let drawn = watch.redraw_every(every, &mut client, screen);
     tokio::select! {
         signal = tokio::signal::ctrl_c() => {
             signal.map(|()| Outcome::Done).map_err(|source| QueryError::Signal { source })
@@ -68,20 +57,65 @@ pub async fn run(command: &ClientCommand, screen: &mut Screen<'_>) -> Result<Out
     }
 }
 
-/// Ends with an error only. May be dropped while it waits for an answer.
-async fn redraw_every(
-    every: Duration,
-    client: &mut Client,
+/// What is asked again and again.
+struct Watch {
     question: Question,
-    filter: &Filter,
-    style: &Style,
-    screen: &mut Screen<'_>,
-) -> Result<Outcome, QueryError> {
-    let mut ticks = tokio::time::interval(every);
-    loop {
-        ticks.tick().await;
-        let answer = ask(client, question, filter.clone()).await?;
-        redraw(answer.as_ref(), style, screen)?;
+    filter: Filter,
+    style: Style,
+    canvas: Canvas,
+    watcher: Watcher,
+}
+
+impl Watch {
+    /// Ends with an error only. May be dropped while it waits for an answer.
+    async fn redraw_every(
+        mut self,
+        every: Duration,
+        client: &mut Client,
+        screen: &mut Screen<'_>,
+    ) -> Result<Outcome, QueryError> {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.style.format == Format::Json {
+                let answer = ask(client, self.question, self.filter.clone()).await?;
+                show(answer.as_ref(), &self.style, screen)?;
+            } else {
+                let frame = self.frame(client).await?;
+                self.draw(&frame, screen).map_err(cannot_write)?;
+            }
+        }
+    }
+
+    async fn frame(&mut self, client: &mut Client) -> Result<String, QueryError> {
+        let mut frame = Vec::new();
+        let is_table = matches!(self.style.format, Format::Table | Format::Wide);
+        if self.question == Question::Topology && is_table {
+            // Which of them are gone is seen only by who gets all.
+            let all = Filter { limit: None, ..self.filter.clone() };
+            let change = self.watcher.see(client.topology(all).await?);
+            if let Some(change) = change.filter(|it| !it.rows().is_empty()) {
+                live::write(&change, self.filter.limit, &self.style, &mut frame).map_err(cannot_write)?;
+            }
+        } else {
+            let answer = ask(client, self.question, self.filter.clone()).await?;
+            if answer.n_items() != 0 {
+                answer.text(&self.style, &mut frame).map_err(cannot_write)?;
+            }
+        }
+        Ok(String::from_utf8_lossy(&frame).into_owned())
+    }
+
+    fn draw(&mut self, frame: &str, screen: &mut Screen<'_>) -> io::Result<()> {
+        let drawn = match screen.kind {
+            ScreenKind::Terminal if frame.is_empty() => self.canvas.draw(NOTHING, (screen.size)()),
+            ScreenKind::Terminal => self.canvas.draw(frame, (screen.size)()),
+            ScreenKind::Pipe if frame.is_empty() => return screen.notes.write_all(NOTHING.as_bytes()),
+            ScreenKind::Pipe => format!("\n{frame}"),
+        };
+        screen.out.write_all(drawn.as_bytes())?;
+        screen.out.flush()
     }
 }
 
@@ -109,14 +143,6 @@ fn is_broken_pipe(error: &QueryError) -> bool {
     matches!(error, QueryError::Write { source } if source.kind() == ErrorKind::BrokenPipe)
 }
 
-fn redraw(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
-    if style.format != Format::Json {
-        let apart = if screen.kind == ScreenKind::Terminal { CLEAR } else { "\n" };
-        screen.out.write_all(apart.as_bytes()).map_err(cannot_write)?;
-    }
-    show(answer, style, screen)
-}
-
 fn show(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Outcome, QueryError> {
     let is_empty = answer.n_items() == 0;
     if style.format == Format::Json {
@@ -130,8 +156,7 @@ fn show(answer: &dyn Show, style: &Style, screen: &mut Screen<'_>) -> Result<Out
     }
     screen.out.flush().map_err(cannot_write)?;
     if is_empty {
-        writeln!(screen.notes, "Nothing found. `taskscope status` tells what the agent has seen.")
-            .map_err(cannot_write)?;
+        screen.notes.write_all(NOTHING.as_bytes()).map_err(cannot_write)?;
         return Ok(Outcome::NothingFound);
     }
     Ok(Outcome::Done)
@@ -155,7 +180,7 @@ fn cannot_write(source: io::Error) -> QueryError {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
+    use std::{ffi::OsString, io::Write};
 
     use clap::Parser;
 
@@ -164,6 +189,7 @@ mod tests {
         print::{Headers, Paint},
         proto::FindingsAnswer,
         samples,
+        screen::Size,
         server::tests::Agent,
         topology::Topology,
         view::topology,
@@ -192,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_no_error() {
-        let mut screen = Screen { out: &mut Gone, notes: &mut Vec::new(), kind: ScreenKind::Pipe };
+        let mut screen =
+            Screen { out: &mut Gone, notes: &mut Vec::new(), kind: ScreenKind::Pipe, size: || None };
         let shown = show(&shop(), &PLAIN, &mut screen);
         assert!(matches!(shown, Err(QueryError::Write { .. })));
         assert_eq!(written(shown).unwrap(), Outcome::Done);
@@ -207,7 +234,8 @@ mod tests {
         let cli = Cli::try_parse_from(line.into_iter().chain([socket.into()])).unwrap();
 
         let mut out = TwoLines(Vec::new());
-        let mut screen = Screen { out: &mut out, notes: &mut Vec::new(), kind: ScreenKind::Pipe };
+        let mut screen =
+            Screen { out: &mut out, notes: &mut Vec::new(), kind: ScreenKind::Pipe, size: || None };
         assert_eq!(run(&cli.command, &mut screen).await.unwrap(), Outcome::Done);
         let out = String::from_utf8(out.0).unwrap();
         assert_eq!(out.lines().count(), 2, "{out}");
@@ -217,6 +245,30 @@ mod tests {
                 (&object["command"], object["items"][1]["count"].as_u64()),
                 (&"findings".into(), Some(4))
             );
+        }
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn watching_on_a_terminal_draws_over_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let agent = Agent::start(&socket, samples::snapshot()).await;
+        for (command, want) in [("topology", "2 edges"), ("findings", "SEVERITY"), ("traces", "STARTED")] {
+            let line = ["taskscope", command, "--watch=100ms", "--socket"].map(OsString::from);
+            let cli = Cli::try_parse_from(line.into_iter().chain([socket.clone().into()])).unwrap();
+            let mut out = TwoFrames(Vec::new());
+            let mut screen = Screen {
+                out: &mut out,
+                notes: &mut Vec::new(),
+                kind: ScreenKind::Terminal,
+                size: || Some(Size { columns: 200, rows: 50 }),
+            };
+            assert_eq!(run(&cli.command, &mut screen).await.unwrap(), Outcome::Done);
+            assert_eq!(out.0.len(), 2);
+            assert!(out.0.iter().all(|frame| frame.contains(want)), "{:?}", out.0);
+            let clears = |frame: &String| frame.contains("\x1b[2J");
+            assert_eq!(out.0.iter().map(clears).collect::<Vec<_>>(), [true, false]);
         }
         agent.stop().await;
     }
@@ -231,7 +283,8 @@ mod tests {
             let line = ["taskscope", "status", watch, "--socket"].map(OsString::from);
             let cli = Cli::try_parse_from(line.into_iter().chain([socket.clone().into()])).unwrap();
             let (mut out, mut notes) = (Vec::new(), Vec::new());
-            let mut screen = Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe };
+            let mut screen =
+                Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe, size: || None };
             let error = run(&cli.command, &mut screen).await.unwrap_err().to_string();
             assert!(error.contains("does not answer: it took 10 s"), "{error}");
         }
@@ -243,7 +296,7 @@ mod tests {
         answer.lost.insert("a\u{9b}2J\u{202e}b\u{7f}ü".to_owned(), 1);
         let json = |kind| {
             let (mut out, mut notes) = (Vec::new(), Vec::new());
-            let mut screen = Screen { out: &mut out, notes: &mut notes, kind };
+            let mut screen = Screen { out: &mut out, notes: &mut notes, kind, size: || None };
             show(&answer, &Style { format: Format::Json, ..PLAIN }, &mut screen).unwrap();
             String::from_utf8(out).unwrap()
         };
@@ -276,13 +329,30 @@ mod tests {
         }
     }
 
+    /// Goes away after two frames, each of which must come as a whole.
+    struct TwoFrames(Vec<String>);
+
+    impl Write for TwoFrames {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.len() == 2 {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            self.0.push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn shop() -> Topology {
         topology::answer(&samples::snapshot(), &Filter::default()).unwrap().try_into().unwrap()
     }
 
     fn shown(answer: &dyn Show, style: Style) -> (Result<Outcome, QueryError>, String, String) {
         let (mut out, mut notes) = (Vec::new(), Vec::new());
-        let mut screen = Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe };
+        let mut screen = Screen { out: &mut out, notes: &mut notes, kind: ScreenKind::Pipe, size: || None };
         let outcome = show(answer, &style, &mut screen);
         (outcome, String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap())
     }

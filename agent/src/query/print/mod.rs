@@ -6,6 +6,7 @@ mod edge;
 mod faults;
 mod findings;
 mod graph;
+pub(super) mod live;
 #[cfg(test)]
 mod samples;
 mod status;

@@ -17,5 +17,10 @@ pub(super) fn check(answer: &(impl Show + 'static), format: Format, file: &str) 
         answer.text(&style, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
-    schema::tests::compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/query/golden").join(file), &got);
+    compare(&got, file);
+}
+
+#[track_caller]
+pub(super) fn compare(got: &str, file: &str) {
+    schema::tests::compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/query/golden").join(file), got);
 }

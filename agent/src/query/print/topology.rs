@@ -66,15 +66,15 @@ fn write(answer: &Topology, style: &Style, out: &mut dyn Write) -> io::Result<()
     }
 }
 
-fn connections(edge: &Edge<'_>, number: fn(&Connections) -> u64) -> String {
+pub(super) fn connections(edge: &Edge<'_>, number: fn(&Connections) -> u64) -> String {
     units::or_unknown(edge.numbers.connections.as_ref(), |it| number(it).to_string())
 }
 
-fn requests(edge: &Edge<'_>, cell: fn(&Requests) -> Option<String>) -> String {
+pub(super) fn requests(edge: &Edge<'_>, cell: fn(&Requests) -> Option<String>) -> String {
     units::or_unknown(edge.numbers.requests.as_deref().and_then(cell), |it| it)
 }
 
-fn network(edge: &Edge<'_>, cell: fn(&Network) -> Option<String>) -> String {
+pub(super) fn network(edge: &Edge<'_>, cell: fn(&Network) -> Option<String>) -> String {
     units::or_unknown(edge.numbers.network.as_deref().and_then(cell), |it| it)
 }
 

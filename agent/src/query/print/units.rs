@@ -54,6 +54,13 @@ pub(super) fn percent(ratio: f64) -> String {
     format!("{} %", decimals(ratio * 100.0))
 }
 
+/// `34 KiB/s`.
+pub(super) fn byte_rate(per_second: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cell shows two digits")]
+    let bytes = per_second.round() as u64;
+    format!("{}/s", self::bytes(bytes))
+}
+
 /// `120 /s`.
 pub(super) fn rate(per_second: f64) -> String {
     format!("{} /s", decimals(per_second))
@@ -98,6 +105,7 @@ mod tests {
     fn ratios_rates_and_ages() {
         assert_eq!(percent(0.0123), "1.2 %");
         assert_eq!(rate(1200.0), "1200 /s");
+        assert_eq!(byte_rate(34_816.4), "34 KiB/s");
         assert_eq!(age(3_000_000_000, 1_500_000_000), "1.5 s ago");
         assert_eq!(age(1, 2), "0 ns ago");
     }
