@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod collector;
+mod edge;
 mod export;
 mod lifecycle;
 mod many;

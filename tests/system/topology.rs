@@ -111,8 +111,12 @@ fn what_is_printed_is_what_the_schema_says() {
     shop.load(100, 3).rest();
     let trace = eventually("a trace", || agent.items(["traces"]).first().cloned());
     let id = trace["trace_id"].as_str().unwrap();
+    let busiest = agent.items(["topology", "--sort", "requests", "--limit", "1"]);
+    let edge = busiest[0]["id"].as_str().unwrap();
     for (command, args) in [
         ("topology", vec!["topology"]),
+        ("topology", vec!["topology", "--by", "workload"]),
+        ("topology --edge ID", vec!["topology", "--edge", edge]),
         ("status", vec!["status"]),
         ("targets", vec!["targets"]),
         ("traces", vec!["traces"]),
