@@ -26,16 +26,19 @@ pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome>
     make_edges(programs)?;
     let n_edges = |answer: &Value| answer["items"].as_array().map_or(0, Vec::len);
     let answer = agent.until(&["topology"], |answer| MIN_EDGES <= n_edges(answer))?;
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    let (mut p50, mut p99, mut by_service) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..n_rounds {
-        let millis = ask(programs, &agent)?;
+        let millis = ask(programs, &agent, &[])?;
         p50.push(Summary::of(&millis).median);
         p99.push(percentile(&millis, 0.99));
+        by_service.push(percentile(&ask(programs, &agent, &["--by-service"])?, 0.99));
     }
     agent.stop()?;
     let figures = vec![
         Figure::at_most("topology, 99th percentile", "ms", p99, 10.0),
         Figure::of_interest("topology, median", "ms", p50),
+        // None of them becomes one with another: that is the most work.
+        Figure::at_most("topology by service, 99th percentile", "ms", by_service, 10.0),
         Figure::of_interest("edges", "in the answer", vec![n_edges(&answer) as f64]),
     ];
     Ok(Outcome { pairs: None, figures })
@@ -58,9 +61,10 @@ fn make_edges(programs: &Programs) -> anyhow::Result<()> {
 }
 
 /// Milliseconds from question to the decoded answer, of a client that is connected already.
-fn ask(programs: &Programs, agent: &Agent) -> anyhow::Result<Vec<f64>> {
+fn ask(programs: &Programs, agent: &Agent, flags: &[&str]) -> anyhow::Result<Vec<f64>> {
     let mut command = Command::new(programs.cargo.join("target-ask"));
-    let answer = sh::output(command.arg(&agent.client.socket).arg(QUESTIONS).stderr(Stdio::inherit()))?;
+    let answer =
+        sh::output(command.arg(&agent.client.socket).arg(QUESTIONS).args(flags).stderr(Stdio::inherit()))?;
     let answer: Value = serde_json::from_str(&answer).context("what `target-ask` measured")?;
     let millis = answer["seconds"].as_array().context("its seconds")?;
     Ok(millis.iter().filter_map(|it| Some(it.as_f64()? * 1e3)).collect())

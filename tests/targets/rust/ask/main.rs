@@ -12,7 +12,7 @@ use std::{
 
 use agent::query::{
     client::{Client, QueryError},
-    proto::Filter,
+    proto::{By, Filter},
 };
 use clap::Parser;
 use serde_json::json;
@@ -26,6 +26,9 @@ struct Args {
     socket: PathBuf,
     /// How often to ask.
     questions: u32,
+    /// With the edges of each service as one.
+    #[arg(long)]
+    by_service: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,12 +45,13 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn ask(Args { socket, questions }: &Args) -> Result<Vec<f64>, QueryError> {
+async fn ask(Args { socket, questions, by_service }: &Args) -> Result<Vec<f64>, QueryError> {
+    let filter = Filter { by: by_service.then(|| By::Service.into()), ..Filter::default() };
     let mut client = Client::connect(socket).await?;
     let mut seconds = Vec::new();
     for _ in 0..*questions {
         let began = Instant::now();
-        client.topology(Filter::default()).await?;
+        client.topology(filter.clone()).await?;
         seconds.push(began.elapsed().as_secs_f64());
         tokio::time::sleep(PAUSE).await;
     }
