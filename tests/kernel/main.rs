@@ -5,6 +5,7 @@
 mod bytes;
 mod capabilities;
 mod connect;
+mod dropper;
 mod exec;
 mod golang;
 mod http;

@@ -21,6 +21,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub const ADDRESS_A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub const ADDRESS_B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
+/// Of `b` in [`three_namespaces`].
+pub const ADDRESS_FAR: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+
 const TABLE: &str = "inet taskscope_test";
 
 /// A namespace with its loopback up; it is removed when dropped.
@@ -46,6 +49,19 @@ pub fn two_namespaces() -> (NetNs, NetNs) {
     let (a, b) = (NetNs::new(), NetNs::new());
     a.veth("a0", ADDRESS_A, &b, "b0", ADDRESS_B);
     (a, b)
+}
+
+/// `a` and `b` with a host between them, which forwards: `a0` with [`ADDRESS_A`] and `b0` with
+/// [`ADDRESS_FAR`]. What the host's ends, `ha` and `hb`, lose is lost on the way, as seen from both.
+#[track_caller]
+pub fn three_namespaces() -> (NetNs, NetNs, NetNs) {
+    let (a, host, b) = (NetNs::new(), NetNs::new(), NetNs::new());
+    a.veth("a0", ADDRESS_A, &host, "ha", ADDRESS_B);
+    b.veth("b0", ADDRESS_FAR, &host, "hb", Ipv4Addr::new(10, 78, 0, 2));
+    host.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+    a.exec("ip", ["route", "add", "default", "via", "10.77.0.2"]);
+    b.exec("ip", ["route", "add", "default", "via", "10.78.0.2"]);
+    (a, host, b)
 }
 
 impl NetNs {

@@ -1,4 +1,4 @@
-//! `cargo xtask bpf`: builds `agent-ebpf` for `bpfel-unknown-none`.
+//! `cargo xtask bpf`: builds `agent-ebpf` for `bpfel-unknown-none`, and a lossy link for tests.
 //!
 //! The host's compiler and the kernel half's are two different ones, so this is a separate cargo
 //! with a target folder of its own.
@@ -12,9 +12,12 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::{compiler, host, setup, sh};
+use crate::{compiler, fixtures, host, setup, sh};
 
-const PACKAGE: &str = "agent-ebpf";
+/// Packages that are kernel programs.
+pub(crate) const PACKAGES: [&str; 2] = [AGENT, DROPPER];
+const AGENT: &str = "agent-ebpf";
+const DROPPER: &str = "dropper";
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Settings of the host's build: they must not reach the kernel half's.
@@ -30,7 +33,8 @@ const OF_THE_HOST: &[&str] = &[
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// Builds the kernel half and puts it where `agent/build.rs` looks for it: target/bpf/agent.bpf.o.
+/// Builds the kernel half and puts it where `agent/build.rs` looks for it: target/bpf/agent.bpf.o. The link
+/// that loses packets in tests goes to their other programs: target/targets/dropper.bpf.o.
 ///
 /// The first build takes about half a minute, because it compiles `core` too; later ones two
 /// seconds, or none if nothing changed. What it needs is installed first (see `setup`).
@@ -42,40 +46,60 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let object = match &options.rustc {
+    let rustc = match &options.rustc {
         Some(rustc) => {
             compiler::usable(rustc)?;
-            object_by(rustc)
+            rustc.clone()
         }
-        None => object(),
-    }?;
-    println!("{}", object.display());
+        None => found()?,
+    };
+    println!("{}", agent(&rustc)?.display());
+    println!("{}", dropper_by(&rustc)?.display());
     Ok(())
 }
 
-/// The object, built with whatever `setup` finds or installs.
+/// The kernel half, built with whatever `setup` finds or installs.
 pub(crate) fn object() -> anyhow::Result<PathBuf> {
-    setup::ensure(&[setup::Group::Build])?;
-    let rustc = compiler::find().context("no compiler for the kernel half: run `cargo xtask setup`")?;
-    object_by(&rustc)
+    agent(&found()?)
 }
 
-fn object_by(rustc: &Path) -> anyhow::Result<PathBuf> {
-    let target_dir = sh::root().join("target/bpf");
-    let object = target_dir.join("agent.bpf.o");
+/// As [`object`], the link that loses packets.
+pub(crate) fn dropper() -> anyhow::Result<PathBuf> {
+    dropper_by(&found()?)
+}
+
+fn found() -> anyhow::Result<PathBuf> {
+    setup::ensure(&[setup::Group::Build])?;
+    compiler::find().context("no compiler for the kernel half: run `cargo xtask setup`")
+}
+
+fn agent(rustc: &Path) -> anyhow::Result<PathBuf> {
+    object_by(rustc, AGENT, target_dir().join("agent.bpf.o"))
+}
+
+fn dropper_by(rustc: &Path) -> anyhow::Result<PathBuf> {
+    object_by(rustc, DROPPER, fixtures::made_folder()?.join("dropper.bpf.o"))
+}
+
+fn target_dir() -> PathBuf {
+    sh::root().join("target/bpf")
+}
+
+fn object_by(rustc: &Path, package: &str, object: PathBuf) -> anyhow::Result<PathBuf> {
+    let target_dir = target_dir();
     let mut cargo = cargo(rustc)?;
     cargo
         .args(["build", "--profile", "bpf", "-Z", "build-std=core"])
-        .args(["--package", PACKAGE, "--target", TARGET])
+        .args(["--package", package, "--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir);
     if object.exists() {
         cargo.arg("--quiet");
     } else {
-        sh::note("building the kernel half; the first time with `core`, about half a minute");
+        sh::note("building for the kernel; the first time with `core`, about half a minute");
     }
     sh::run(&mut cargo)?;
-    let built = target_dir.join(TARGET).join("bpf").join(PACKAGE);
+    let built = target_dir.join(TARGET).join("bpf").join(package);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
-    fuzz,
+    bpf, fuzz,
     host::{host_cargo, plain_cargo},
     setup, sh,
 };
@@ -81,7 +81,9 @@ pub(crate) fn format() -> anyhow::Result<()> {
 pub(crate) fn kernel_half() -> anyhow::Result<()> {
     sh::run(
         plain_cargo()
-            .args(["clippy", "--package", "agent-ebpf", "--target-dir"])
+            .arg("clippy")
+            .args(bpf::PACKAGES.map(|it| format!("--package={it}")))
+            .arg("--target-dir")
             .arg(sh::root().join("target/bpf-lint"))
             .args(["--ignore-rust-version", "--", "-D", "warnings", "-C", "panic=abort"])
             .env("RUSTC_BOOTSTRAP", "1")
