@@ -71,10 +71,14 @@ counters! {
     PACKET_THROTTLED = 16, lost, "packet_throttled";
     /// Requests that came over HTTP/2, whose servers have no probes yet.
     HTTP2_SERVED = 17, seen, "http2_served";
+    /// Retransmits and time-outs that found the ring full. Their counts are in the sockets all the same.
+    FAULT_RING_FULL = 18, lost, "fault_ring_full";
+    /// Retransmits and time-outs of sockets that have no storage: on no edge.
+    FAULT_NO_STORAGE = 19, lost, "fault_no_storage";
 }
 
 /// Of the array, with room for more.
-pub const SLOTS: u32 = 24;
+pub const SLOTS: u32 = 64;
 
 #[cfg(test)]
 mod tests {

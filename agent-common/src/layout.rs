@@ -115,3 +115,26 @@ wire! {
         pub binprm_filename: u32,
     }
 }
+
+wire! {
+    /// As [`KernelLayout`], for what tells how a connection fares.
+    pub struct TcpLayout: 56 bytes {
+        /// The byte of a bit field, in its lower five bits.
+        pub icsk_ca_state: u32,
+        pub icsk_pending: u32,
+        pub icsk_backoff: u32,
+        pub icsk_probes_out: u32,
+        pub icsk_rto: u32,
+        pub tcp_packets_out: u32,
+        pub tcp_snd_wnd: u32,
+        pub tcp_rcv_tstamp: u32,
+        pub tcp_lsndtime: u32,
+        pub tcp_bytes_acked: u32,
+        pub sock_ack_backlog: u32,
+        pub sock_max_ack_backlog: u32,
+        /// From the start of a `struct sk_buff`.
+        pub skb_tcp_gso_segs: u32,
+        /// No offset: nanoseconds of a jiffy, the unit of times in `tcp_sock`.
+        pub jiffy_ns: u32,
+    }
+}

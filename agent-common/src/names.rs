@@ -13,14 +13,20 @@ pub const MAP_WATCHED: &str = "WATCHED";
 
 pub const GLOBAL_FILE_LAYOUT: &str = "FILE_LAYOUT";
 pub const GLOBAL_KERNEL_LAYOUT: &str = "KERNEL_LAYOUT";
+pub const GLOBAL_TCP_LAYOUT: &str = "TCP_LAYOUT";
 
 pub const PROG_CALIBRATE: &str = "calibrate";
 pub const PROG_NIC_IN: &str = "nic_in";
 pub const PROG_NIC_IN_TC: &str = "nic_in_tc";
 pub const PROG_PROC_EXEC: &str = "proc_exec";
 pub const PROG_PROC_EXIT: &str = "proc_exit";
+pub const PROG_RST_IN: &str = "rst_in";
+pub const PROG_RST_OUT: &str = "rst_out";
 pub const PROG_SEED: &str = "seed";
 pub const PROG_SOCK_CLOSED: &str = "sock_closed";
 pub const PROG_SOCK_DUMP: &str = "sock_dump";
 pub const PROG_SOCK_READER: &str = "sock_reader";
 pub const PROG_SOCK_STATE: &str = "sock_state";
+pub const PROG_SYNACK_AGAIN: &str = "synack_again";
+pub const PROG_TCP_CA: &str = "tcp_ca";
+pub const PROG_TCP_RETRANSMIT: &str = "tcp_retransmit";

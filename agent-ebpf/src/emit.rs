@@ -64,7 +64,7 @@ pub(crate) fn add(index: u32) {
 }
 
 #[inline(always)]
-pub(crate) fn atomic_add(slot: *mut u64, n: u64) {
+pub(crate) fn atomic_add<T: Copy>(slot: *mut T, n: T) {
     // SAFETY: the caller's slot lies in a map value, aligned, and all writers use this function.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(slot, n) };
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::Relaxed }>(slot, n) };
 }

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use agent_common::{
     counter,
     event::{http, sock},
-    layout::{ABSENT, FileLayout, GoProcess, KernelLayout},
+    layout::{ABSENT, FileLayout, GoProcess, KernelLayout, TcpLayout},
     limits,
 };
 use aya_ebpf::{
@@ -203,13 +203,20 @@ pub(crate) static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(NO_KERNEL_LA
 #[unsafe(no_mangle)]
 pub(crate) static FILE_LAYOUT: Global<FileLayout> = Global::new(NO_FILE_LAYOUT);
 
+// SAFETY: as above.
+const NO_TCP_LAYOUT: TcpLayout = unsafe { core::mem::zeroed() };
+
+/// Set by the loader from the kernel's BTF.
+#[unsafe(no_mangle)]
+pub(crate) static TCP_LAYOUT: Global<TcpLayout> = Global::new(NO_TCP_LAYOUT);
+
 /// Whether the running kernel has such a field.
 #[inline(always)]
 pub(crate) fn has(offset: usize) -> bool {
     offset != ABSENT as usize
 }
 
-/// An offset of [`KERNEL_LAYOUT`] or [`FILE_LAYOUT`], without copying the others.
+/// An offset of [`KERNEL_LAYOUT`], [`TCP_LAYOUT`] or [`FILE_LAYOUT`], without copying the others.
 macro_rules! offset {
     ($global:ident . $field:ident) => {{
         let layout = core::ptr::from_ref(&$crate::maps::$global).cast::<offset!(@type $global)>();
@@ -218,5 +225,6 @@ macro_rules! offset {
     }};
     (@type KERNEL_LAYOUT) => { agent_common::layout::KernelLayout };
     (@type FILE_LAYOUT) => { agent_common::layout::FileLayout };
+    (@type TCP_LAYOUT) => { agent_common::layout::TcpLayout };
 }
 pub(crate) use offset;

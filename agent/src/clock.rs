@@ -102,6 +102,13 @@ pub fn now() -> Ktime {
     Ktime(nanos(rustix::time::ClockId::Monotonic))
 }
 
+/// How long the kernel's tick is, in which it measures time-outs: what its coarse clocks are rounded to.
+#[must_use]
+pub fn jiffy() -> Duration {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    Duration::try_from(tick).unwrap_or_default()
+}
+
 fn nanos(clock: rustix::time::ClockId) -> u64 {
     let now = rustix::time::clock_gettime(clock);
     let secs = u64::try_from(now.tv_sec).unwrap_or(0);

@@ -61,6 +61,7 @@ macro_rules! records {
     };
 }
 
+pub mod fault;
 pub mod http;
 pub mod packet;
 pub mod proc;
@@ -70,10 +71,12 @@ pub mod sock;
 records! {
     1 => proc::Exec, lost: PROC_RING_FULL;
     2 => proc::Exit, lost: PROC_RING_FULL;
-    3 => sock::ConnectFailed, lost: SOCK_RING_FULL;
-    4 => sock::Closed, lost: SOCK_RING_FULL;
     5 => packet::Stray, lost: PACKET_RING_FULL;
     6 => http::Call, lost: HTTP_RING_FULL;
+    7 => sock::ConnectFailed, lost: SOCK_RING_FULL;
+    8 => sock::Closed, lost: SOCK_RING_FULL;
+    9 => fault::Retransmit, lost: FAULT_RING_FULL;
+    10 => fault::RtoEnded, lost: FAULT_RING_FULL;
 }
 
 #[cfg(test)]

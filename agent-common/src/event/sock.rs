@@ -30,13 +30,36 @@ pub mod flag {
     pub const SEEDED: u8 = 1;
     /// [`super::Closed`] was made: the dump must not show it again.
     pub const CLOSED: u8 = 2;
+    /// The peer sent a RST.
+    pub const RST_IN: u8 = 4;
+    /// We sent a RST.
+    pub const RST_OUT: u8 = 8;
+}
+
+/// Why segments were sent again: the index into [`State::retransmits`].
+///
+/// In the order in which they are asked for: a probe's timer is still armed during a fast retransmit.
+pub mod class {
+    /// In the handshake: a SYN of the client, a SYN-ACK of the server.
+    pub const SYN: usize = 0;
+    /// Later segments were acknowledged.
+    pub const FAST: usize = 1;
+    /// The retransmission timer fired.
+    pub const RTO: usize = 2;
+    /// Repair after that, not a time-out of its own.
+    pub const SLOW_START: usize = 3;
+    /// A tail loss probe.
+    pub const TLP: usize = 4;
+    /// None of these.
+    pub const OTHER: usize = 5;
+    pub const COUNT: usize = 6;
 }
 
 wire! {
     /// The value of `SOCKS`, one for each TCP socket.
     ///
     /// Addresses are IPv6; IPv4 ones are mapped (`::ffff:a.b.c.d`). Ports are in host order.
-    pub struct State: 104 bytes {
+    pub struct State: 160 bytes {
         /// When the socket was opened; for a server, when its handshake was done.
         pub opened_ktime_ns: u64,
         /// 0: not established, or established before the agent came.
@@ -45,6 +68,11 @@ wire! {
         pub cgroup_id: u64,
         pub base_sent_bytes: u64,
         pub base_received_bytes: u64,
+        /// Since when the segment for which the retransmission timer fired was under way; 0: nothing of the
+        /// kind. The episode lasts until all is acknowledged that was under way when it began.
+        pub rto_since_ktime_ns: u64,
+        /// Of the episodes that ended.
+        pub rto_total_ns: u64,
         pub tgid: u32,
         /// Inode number of the network namespace.
         pub netns: u32,
@@ -52,33 +80,67 @@ wire! {
         pub local_isn: u32,
         /// `rcv_nxt` at ESTABLISHED: the peer's initial sequence number + 1.
         pub remote_isn: u32,
+        /// Segments, by [`class`]. Of a listener: SYN-ACKs, for connections that may have come about later.
+        pub retransmits: [u32; class::COUNT],
         pub local: [u8; 16],
         pub remote: [u8; 16],
+        /// One that has not ended is counted, too.
+        pub rto_episodes: u32,
+        /// How often the retransmission timer fired, not counting handshakes.
+        pub rto_expiries: u32,
+        /// `srtt_us >> 3` at ESTABLISHED; 0: not established, or before the agent came.
+        pub handshake_rtt_us: u32,
+        /// `write_seq - snd_una` at -> CLOSE, when that came with an error.
+        pub close_unacked_bytes: u32,
         pub local_port: u16,
         pub remote_port: u16,
+        /// `sk_err` at -> CLOSE, an errno: 0 for an orderly end.
+        pub close_error: u16,
         pub role: u8,
         pub owner: u8,
         pub flags: u8,
+        /// `icsk_retransmits` at -> CLOSE, when that came with an error.
+        pub close_retransmits: u8,
+        /// `icsk_probes_out` then.
+        pub close_probes: u8,
         pub reserved: u8,
-        /// `sk_err` at -> CLOSE, an errno: 0 for an orderly end.
-        pub close_error: u16,
-        pub reserved_end: [u8; 6],
+        /// As [`rto_expiries`](Self::rto_expiries), within the episode of now or the last one.
+        pub episode_expiries: u16,
+        pub reserved_end: u16,
     }
 }
 
 wire! {
-    /// `struct tcp_sock`, as far as it is reported.
-    pub struct Figures: 40 bytes {
+    /// `struct tcp_sock`, as far as it is reported. What a kernel does not have is 0.
+    pub struct Figures: 80 bytes {
         /// Payload sent at least once: `bytes_sent` - `bytes_retrans`.
         pub sent_bytes: u64,
         /// Payload received in order: `bytes_received` without the FIN.
         pub received_bytes: u64,
+        /// `bytes_acked`, in which SYN and FIN count. It moves when the peer answers.
+        pub acked_bytes: u64,
         pub segments_out: u32,
         pub segments_in: u32,
         /// `total_retrans`, in segments.
         pub retransmits: u32,
         /// `srtt_us >> 3`; 0 before the first sample.
         pub srtt_us: u32,
+        /// `packets_out`: segments sent and not yet acknowledged.
+        pub packets_out: u32,
+        /// `write_seq - snd_una`: written by the application and not yet acknowledged, sent or not.
+        pub unacked_bytes: u32,
+        /// `snd_wnd`: what the peer takes; 0: its window is closed.
+        pub send_window: u32,
+        /// `icsk_rto`: after which time the timer fires next. It doubles with [`backoff`](Self::backoff).
+        pub rto_ms: u32,
+        /// How long ago anything came in (`rcv_tstamp`), by the kernel's ticks.
+        pub received_ms_ago: u32,
+        /// How long ago data went out (`lsndtime`), by the kernel's ticks.
+        pub sent_ms_ago: u32,
+        /// `sk_ack_backlog`: connections of a listener that nobody has accepted yet; 0 for others.
+        pub accept_backlog: u32,
+        /// `sk_max_ack_backlog`: how many may wait so.
+        pub accept_backlog_max: u32,
         /// `sk_err`, an errno.
         pub error: u16,
         /// `sk_err_soft`, an errno.
@@ -87,13 +149,16 @@ wire! {
         pub pending_retransmits: u8,
         /// `skc_state`, a TCP_* number.
         pub tcp_state: u8,
-        pub reserved: u16,
+        /// `icsk_backoff`: how often the timer was doubled.
+        pub backoff: u8,
+        /// `icsk_probes_out`: probes of a closed window, or of an idle peer, without an answer.
+        pub probes_out: u8,
     }
 }
 
 wire! {
     /// A row of the periodic dump. It goes through an iterator, not through the ring.
-    pub struct Row: 152 bytes {
+    pub struct Row: 248 bytes {
         pub cookie: u64,
         pub state: State,
         pub figures: Figures,
@@ -102,7 +167,7 @@ wire! {
 
 wire! {
     /// SYN_SENT -> CLOSE. `figures.error` 0: the application gave up.
-    pub struct ConnectFailed: 176 bytes {
+    pub struct ConnectFailed: 272 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -110,7 +175,7 @@ wire! {
 
 wire! {
     /// The end of a socket that was established: `tcp_destroy_sock`.
-    pub struct Closed: 176 bytes {
+    pub struct Closed: 272 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -131,30 +196,51 @@ mod tests {
             ("cgroup_id", offset_of!(State, cgroup_id), 16),
             ("base_sent_bytes", offset_of!(State, base_sent_bytes), 24),
             ("base_received_bytes", offset_of!(State, base_received_bytes), 32),
-            ("tgid", offset_of!(State, tgid), 40),
-            ("netns", offset_of!(State, netns), 44),
-            ("local_isn", offset_of!(State, local_isn), 48),
-            ("remote_isn", offset_of!(State, remote_isn), 52),
-            ("local", offset_of!(State, local), 56),
-            ("remote", offset_of!(State, remote), 72),
-            ("local_port", offset_of!(State, local_port), 88),
-            ("remote_port", offset_of!(State, remote_port), 90),
-            ("role", offset_of!(State, role), 92),
-            ("owner", offset_of!(State, owner), 93),
-            ("flags", offset_of!(State, flags), 94),
-            ("close_error", offset_of!(State, close_error), 96),
+            ("rto_since_ktime_ns", offset_of!(State, rto_since_ktime_ns), 40),
+            ("rto_total_ns", offset_of!(State, rto_total_ns), 48),
+            ("tgid", offset_of!(State, tgid), 56),
+            ("netns", offset_of!(State, netns), 60),
+            ("local_isn", offset_of!(State, local_isn), 64),
+            ("remote_isn", offset_of!(State, remote_isn), 68),
+            ("retransmits", offset_of!(State, retransmits), 72),
+            ("local", offset_of!(State, local), 96),
+            ("remote", offset_of!(State, remote), 112),
+            ("rto_episodes", offset_of!(State, rto_episodes), 128),
+            ("rto_expiries", offset_of!(State, rto_expiries), 132),
+            ("handshake_rtt_us", offset_of!(State, handshake_rtt_us), 136),
+            ("close_unacked_bytes", offset_of!(State, close_unacked_bytes), 140),
+            ("local_port", offset_of!(State, local_port), 144),
+            ("remote_port", offset_of!(State, remote_port), 146),
+            ("close_error", offset_of!(State, close_error), 148),
+            ("role", offset_of!(State, role), 150),
+            ("owner", offset_of!(State, owner), 151),
+            ("flags", offset_of!(State, flags), 152),
+            ("close_retransmits", offset_of!(State, close_retransmits), 153),
+            ("close_probes", offset_of!(State, close_probes), 154),
+            ("episode_expiries", offset_of!(State, episode_expiries), 156),
         ];
         let figures = [
             ("sent_bytes", offset_of!(Figures, sent_bytes), 0),
             ("received_bytes", offset_of!(Figures, received_bytes), 8),
-            ("segments_out", offset_of!(Figures, segments_out), 16),
-            ("segments_in", offset_of!(Figures, segments_in), 20),
-            ("retransmits", offset_of!(Figures, retransmits), 24),
-            ("srtt_us", offset_of!(Figures, srtt_us), 28),
-            ("error", offset_of!(Figures, error), 32),
-            ("soft_error", offset_of!(Figures, soft_error), 34),
-            ("pending_retransmits", offset_of!(Figures, pending_retransmits), 36),
-            ("tcp_state", offset_of!(Figures, tcp_state), 37),
+            ("acked_bytes", offset_of!(Figures, acked_bytes), 16),
+            ("segments_out", offset_of!(Figures, segments_out), 24),
+            ("segments_in", offset_of!(Figures, segments_in), 28),
+            ("retransmits", offset_of!(Figures, retransmits), 32),
+            ("srtt_us", offset_of!(Figures, srtt_us), 36),
+            ("packets_out", offset_of!(Figures, packets_out), 40),
+            ("unacked_bytes", offset_of!(Figures, unacked_bytes), 44),
+            ("send_window", offset_of!(Figures, send_window), 48),
+            ("rto_ms", offset_of!(Figures, rto_ms), 52),
+            ("received_ms_ago", offset_of!(Figures, received_ms_ago), 56),
+            ("sent_ms_ago", offset_of!(Figures, sent_ms_ago), 60),
+            ("accept_backlog", offset_of!(Figures, accept_backlog), 64),
+            ("accept_backlog_max", offset_of!(Figures, accept_backlog_max), 68),
+            ("error", offset_of!(Figures, error), 72),
+            ("soft_error", offset_of!(Figures, soft_error), 74),
+            ("pending_retransmits", offset_of!(Figures, pending_retransmits), 76),
+            ("tcp_state", offset_of!(Figures, tcp_state), 77),
+            ("backoff", offset_of!(Figures, backoff), 78),
+            ("probes_out", offset_of!(Figures, probes_out), 79),
         ];
         for (name, got, want) in state.into_iter().chain(figures) {
             assert_eq!(got, want, "{name}");

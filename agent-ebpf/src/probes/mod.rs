@@ -1,6 +1,8 @@
 //! One file per family of programs. Order in a program: gate, read, filter, emit.
 
 mod calibrate;
+mod fault;
+mod figures;
 mod http;
 mod packet;
 mod proc;

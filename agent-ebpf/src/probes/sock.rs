@@ -7,15 +7,14 @@ use core::ffi::c_void;
 
 use agent_common::{
     Wire as _, counter,
-    event::sock::{Closed, ConnectFailed, Figures, Row, State, flag, owner, role},
+    event::sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role},
 };
 use aya_ebpf::{
-    bindings::seq_file,
-    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock},
-    macros::btf_tracepoint,
+    bindings::seq_file, helpers::generated::bpf_seq_write, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 
+use super::figures::{payload, probes_out, row, srtt_us, tcp_sock, unacked_bytes};
 use crate::{
     emit, gate,
     maps::{SOCKS, has, offset},
@@ -24,10 +23,10 @@ use crate::{
 
 // include/net/tcp_states.h; part of the kernel's ABI by way of TCP_INFO.
 const TCP_ESTABLISHED: i32 = 1;
-const TCP_SYN_SENT: i32 = 2;
-const TCP_SYN_RECV: i32 = 3;
+pub(crate) const TCP_SYN_SENT: i32 = 2;
+pub(crate) const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
-const TCP_LISTEN: i32 = 10;
+pub(crate) const TCP_LISTEN: i32 = 10;
 const TCP_NEW_SYN_RECV: i32 = 12;
 
 const AF_INET: u16 = 2;
@@ -95,7 +94,11 @@ fn established(state: &mut State, tcp: *const c_void, old: i32) {
         state.flags = 0;
         state.base_sent_bytes = 0;
         state.base_received_bytes = 0;
+        state.retransmits = [0; class::COUNT];
     }
+    // Whatever was repeated until now was the handshake: the kernel hands a child its SYN-ACKs.
+    state.retransmits[class::SYN] = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans));
+    state.handshake_rtt_us = srtt_us(tcp);
     state.local_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_snd_una));
     state.remote_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
 }
@@ -108,19 +111,34 @@ fn connect_failed(sk: *mut c_void) {
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
-    let row = row(sk, state);
-    emit::event(gate::current(), |header| ConnectFailed { header, row });
+    emit::event(gate::current(), |header| ConnectFailed { header, row: row(sk, state) });
     state.flags |= flag::CLOSED;
 }
 
-/// sk_err is handed to the application, and cleared by that, before the socket is destroyed.
+/// sk_err is handed to the application, and cleared by that, before the socket is destroyed; and what
+/// waited to be sent is given up before, but not what the peer has acknowledged of it.
 #[inline(always)]
 fn note_error(sk: *mut c_void) {
+    let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
+    if error == 0 {
+        return;
+    }
     let kept = SOCKS.get(sk);
-    if !kept.is_null() {
-        let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
-        // SAFETY: not null, and the storage lives as long as the socket.
-        unsafe { (*kept).close_error = error as u16 };
+    let tcp = tcp_sock(sk);
+    if kept.is_null() || tcp.is_null() {
+        return;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let state = unsafe { &mut *kept };
+    state.close_error = error as u16;
+    state.close_retransmits = read::field(tcp, offset!(KERNEL_LAYOUT.icsk_retransmits));
+    state.close_probes = probes_out(tcp);
+    state.close_unacked_bytes = unacked_bytes(tcp);
+    // Nothing will be acknowledged any more.
+    if state.rto_since_ktime_ns != 0 {
+        let lasted_ns = emit::now().saturating_sub(state.rto_since_ktime_ns);
+        state.rto_total_ns = state.rto_total_ns.saturating_add(lasted_ns);
+        state.rto_since_ktime_ns = 0;
     }
 }
 
@@ -160,10 +178,8 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
         TCP_CLOSE | TCP_SYN_RECV | TCP_NEW_SYN_RECV => return,
         _ if tcp.is_null() => return,
         _ => {
-            let figures = figures(sk, tcp);
             state.flags = flag::SEEDED;
-            state.base_sent_bytes = figures.sent_bytes;
-            state.base_received_bytes = figures.received_bytes;
+            (state.base_sent_bytes, state.base_received_bytes) = payload(sk, tcp);
         }
     }
     address(sk, &mut state);
@@ -194,8 +210,7 @@ fn sock_closed(ctx: BtfTracePointContext) -> i32 {
     if !is_connection(state) {
         return 0;
     }
-    let row = row(sk, state);
-    emit::event(gate::current(), |header| Closed { header, row });
+    emit::event(gate::current(), |header| Closed { header, row: row(sk, state) });
     state.flags |= flag::CLOSED;
     0
 }
@@ -242,52 +257,6 @@ extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
         unsafe { bpf_seq_write((*meta).seq, (&raw const row).cast(), size_of::<Row>() as u32) };
     }
     0
-}
-
-#[inline(always)]
-fn row(sk: *mut c_void, state: &State) -> Row {
-    let tcp = tcp_sock(sk);
-    // SAFETY: the verifier proves `sk` to be a socket.
-    let cookie = unsafe { bpf_get_socket_cookie(sk) };
-    let figures = if tcp.is_null() {
-        // A listener by MPTCP: all there is to say is that it listens.
-        Figures { tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)), ..Figures::zeroed() }
-    } else {
-        figures(sk, tcp)
-    };
-    Row { cookie, state: *state, figures }
-}
-
-/// Null when `sk` is no TCP socket.
-#[inline(always)]
-fn tcp_sock(sk: *mut c_void) -> *const c_void {
-    // SAFETY: the verifier proves `sk` to be a socket or null, and the helper tests the latter.
-    unsafe { bpf_skc_to_tcp_sock(sk) }.cast_const().cast()
-}
-
-#[inline(always)]
-fn figures(sk: *mut c_void, tcp: *const c_void) -> Figures {
-    let sent: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_sent));
-    let again: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_retrans));
-    let received: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_received));
-    let sk_flags: u64 = read::field(sk, offset!(KERNEL_LAYOUT.sock_flags));
-    let fin = (sk_flags >> (offset!(KERNEL_LAYOUT.sock_done_bit) & 63)) & 1;
-    let srtt_us: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_srtt_us));
-    let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
-    let soft_error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err_soft));
-    Figures {
-        sent_bytes: sent.saturating_sub(again),
-        received_bytes: received.saturating_sub(fin),
-        segments_out: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_out)),
-        segments_in: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_in)),
-        retransmits: read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans)),
-        srtt_us: srtt_us >> 3,
-        error: error as u16,
-        soft_error: soft_error as u16,
-        pending_retransmits: read::field(tcp, offset!(KERNEL_LAYOUT.icsk_retransmits)),
-        tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)),
-        reserved: 0,
-    }
 }
 
 /// Addresses and ports as they are now.

@@ -95,6 +95,8 @@ impl State {
         let tgids = events.into_iter().filter_map(|event| match event {
             Event::ConnectFailed(it) => Some(it.row.state.tgid),
             Event::Closed(it) => Some(it.row.state.tgid),
+            Event::Retransmit(it) => Some(it.tgid),
+            Event::RtoEnded(it) => Some(it.tgid),
             Event::Call(it) => Some(it.header.tgid),
             Event::Exec(_) | Event::Exit(_) | Event::Stray(_) => None,
         });
@@ -120,6 +122,8 @@ impl State {
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
                 Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
+                // Their numbers are in the sockets.
+                Event::Retransmit(_) | Event::RtoEnded(_) => {}
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
             }

@@ -17,6 +17,10 @@ pub enum KernelError {
     BadBtf { path: PathBuf, source: BtfError },
     #[error("the kernel's types have no `{path}`; please report this kernel")]
     NoField { path: &'static str },
+    #[error("this kernel has no tracepoint `{name}`")]
+    NoTracepoint { name: &'static str },
+    #[error("tracepoint `{name}` hands over {found:?} instead of {wanted:?}; please report this kernel")]
+    Arguments { name: &'static str, wanted: &'static [&'static str], found: Vec<String> },
     #[error("cannot load the kernel half: it needs root, or CAP_BPF and CAP_PERFMON; see `taskscope doctor`")]
     Load { source: Box<EbpfError> },
     #[error("the kernel half has no {what} `{name}`; its build and this agent do not belong together")]

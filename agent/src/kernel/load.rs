@@ -28,15 +28,6 @@ use crate::{
 
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent.bpf.o"));
 
-/// Tracepoints, with the feature that is gone without them.
-const TRACEPOINTS: &[(&str, &str, &str)] = &[
-    (names::PROG_SOCK_STATE, "inet_sock_set_state", "topology"),
-    (names::PROG_SOCK_READER, "tcp_rcv_space_adjust", "owner of server sockets"),
-    (names::PROG_SOCK_CLOSED, "tcp_destroy_sock", "final figures of connections"),
-    (names::PROG_PROC_EXEC, "sched_process_exec", "new processes at once"),
-    (names::PROG_PROC_EXIT, "sched_process_exit", "ended processes at once"),
-];
-
 /// Maps that the kernel evicts from, with their least size.
 const LRU_MAPS: &[(&str, u32)] = &[
     (names::MAP_SERVED, limits::OPEN_CALLS),
@@ -101,6 +92,7 @@ impl Kernel {
         let mut ebpf = loader
             .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(layouts.kernel), true)
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(layouts.file), true)
+            .override_global(names::GLOBAL_TCP_LAYOUT, &InMap(layouts.tcp), true)
             .override_global(aya_log::LEVEL, &log_level, false)
             .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
             .load(&forms.apply(OBJECT))
@@ -119,12 +111,12 @@ impl Kernel {
             map_bytes,
         };
         let mut refused = layouts.refused;
-        refused.extend(kernel.attach_network());
+        refused.extend(kernel.attach_network(&layouts.tracepoints));
         heap::give_back();
         Ok((kernel, refused))
     }
 
-    fn attach_network(&mut self) -> Vec<Refused> {
+    fn attach_network(&mut self, tracepoints: &[&'static btf::Tracepoint]) -> Vec<Refused> {
         let mut refused = Vec::new();
         let btf = match Btf::from_sys_fs() {
             Ok(btf) => btf,
@@ -134,8 +126,8 @@ impl Kernel {
                 return vec![Refused { feature: "topology", error }];
             }
         };
-        for (program, tracepoint, feature) in TRACEPOINTS {
-            if let Err(error) = self.attach_tracepoint(program, tracepoint, &btf) {
+        for btf::Tracepoint { program, name, feature, .. } in tracepoints {
+            if let Err(error) = self.attach_tracepoint(program, name, &btf) {
                 refused.push(Refused { feature, error });
             }
         }

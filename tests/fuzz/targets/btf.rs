@@ -14,4 +14,5 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     btf.enumerator("a", "b");
+    btf.arguments("a");
 });

@@ -1,15 +1,22 @@
 //! Offsets of kernel struct fields, from the running kernel's own type information.
 
 mod reader;
+mod tcp;
+mod tracepoints;
 mod types;
 
 use std::{fs, path::Path};
 
-use agent_common::layout::{ABSENT, FileLayout, KernelLayout};
+use agent_common::{
+    Wire as _,
+    layout::{ABSENT, FileLayout, KernelLayout, TcpLayout},
+};
 
 use super::{KernelError, Refused};
+use crate::clock;
 
 pub use reader::{Btf, BtfError};
+pub(super) use tracepoints::Tracepoint;
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -18,8 +25,11 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 pub(super) struct Layouts {
     pub(super) kernel: KernelLayout,
     pub(super) file: FileLayout,
+    pub(super) tcp: TcpLayout,
     /// Features whose fields this kernel was built without.
     pub(super) refused: Vec<Refused>,
+    /// Those of [`tracepoints::TRACEPOINTS`] that exist and hand over what their programs take.
+    pub(super) tracepoints: Vec<&'static Tracepoint>,
 }
 
 pub(super) fn layouts() -> Result<Layouts, KernelError> {
@@ -27,7 +37,16 @@ pub(super) fn layouts() -> Result<Layouts, KernelError> {
     let bytes = fs::read(path).map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
     let btf = Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: path.to_owned(), source })?;
     let done_bit = btf.enumerator("sock_flags", "SOCK_DONE").and_then(|it| it.try_into().ok());
-    from(&|path| if path == SOCK_DONE { done_bit } else { btf.offset(path) })
+    let offset = |path| if path == SOCK_DONE { done_bit } else { btf.offset(path) };
+    let mut layouts = from(&offset)?;
+    let jiffy_ns = u32::try_from(clock::jiffy().as_nanos()).unwrap_or(0);
+    let (tcp, missing) = tcp::layout(&offset, jiffy_ns);
+    layouts.tcp = tcp;
+    layouts.refused.extend(missing);
+    let (fitting, refused) = tracepoints::fitting(&btf);
+    layouts.tracepoints = fitting;
+    layouts.refused.extend(refused);
+    Ok(layouts)
 }
 
 /// An enumerator, the only one among fields.
@@ -93,7 +112,7 @@ fn from(offset: &dyn Fn(&'static str) -> Option<u32>) -> Result<Layouts, KernelE
         task_tgid: unless_absent("task_struct.tgid", SEED),
         binprm_filename: unless_absent("linux_binprm.filename", NAMES),
     };
-    Ok(Layouts { kernel, file, refused })
+    Ok(Layouts { kernel, file, tcp: TcpLayout::zeroed(), refused, tracepoints: Vec::new() })
 }
 
 #[cfg(test)]
@@ -105,8 +124,11 @@ mod tests {
         if !Path::new(VMLINUX).exists() {
             return;
         }
-        let Layouts { kernel, file, refused } = layouts().unwrap();
+        let Layouts { kernel, file, tcp, refused, tracepoints } = layouts().unwrap();
         assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(tracepoints.len(), tracepoints::TRACEPOINTS.len());
+        assert_eq!(tcp.icsk_pending, tcp.icsk_ca_state + 2);
+        assert_eq!(1_000_000_000 % tcp.jiffy_ns, 0, "{}", tcp.jiffy_ns);
         // include/net/sock.h: the addresses are the first fields, by a comment that demands it.
         assert_eq!((kernel.sock_daddr, kernel.sock_rcv_saddr), (0, 4));
         assert_eq!((kernel.sock_dport, kernel.sock_num, kernel.sock_family), (12, 14, 16));

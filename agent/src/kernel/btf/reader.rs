@@ -8,6 +8,9 @@ use std::{collections::HashMap, iter};
 
 use super::types::{Family, Type, kind, words};
 
+/// What the type of a tracepoint's function begins with.
+const TRACEPOINT: &[u8] = b"btf_trace_";
+
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
 /// Later versions of the format may append to the header, and say so in it.
@@ -92,6 +95,12 @@ impl<'a> Btf<'a> {
                 let name = self.name(found.name).ok_or(BtfError::Name { id })?;
                 self.named.entry((family, name)).or_insert(id);
             }
+            // Of typedefs, of which there are many, only these are asked for.
+            if found.kind == kind::TYPEDEF
+                && let Some(name) = self.name(found.name).filter(|it| it.starts_with(TRACEPOINT))
+            {
+                self.named.entry((Family::Tracepoint, name)).or_insert(id);
+            }
             at = next;
         }
         Ok(())
@@ -108,6 +117,23 @@ impl<'a> Btf<'a> {
             id = inner;
         }
         bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// What a tracepoint hands over: of each argument the name of its type, or of what it points to.
+    pub fn arguments(&self, tracepoint: &str) -> Option<Vec<&'a str>> {
+        let name = [TRACEPOINT, tracepoint.as_bytes()].concat();
+        let typedef = self.get(*self.named.get(&(Family::Tracepoint, name.as_slice()))?)?;
+        let pointer = self.plain(typedef.inner).filter(|it| it.kind == kind::POINTER)?;
+        let function = self.plain(pointer.inner).filter(|it| it.kind == kind::FUNCTION)?;
+        // The first is the loader's own.
+        (1..function.n_members)
+            .map(|n| {
+                let [_, id] = words(self.types, function.body + n * function.member_bytes())?;
+                let given = self.plain(id)?;
+                let meant = if given.kind == kind::POINTER { self.plain(given.inner) } else { Some(given) };
+                meant.map_or(Some("void"), |it| std::str::from_utf8(self.name(it.name)?).ok())
+            })
+            .collect()
     }
 
     /// The value of an enumerator; a negative one in two's complement.

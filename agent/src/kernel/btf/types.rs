@@ -3,12 +3,14 @@
 const TYPE_BYTES: usize = 12;
 
 pub(super) mod kind {
+    pub(in super::super) const POINTER: u32 = 2;
     pub(in super::super) const STRUCT: u32 = 4;
     pub(in super::super) const UNION: u32 = 5;
     pub(in super::super) const ENUM: u32 = 6;
     pub(in super::super) const TYPEDEF: u32 = 8;
     pub(in super::super) const VOLATILE: u32 = 9;
     pub(in super::super) const CONST: u32 = 10;
+    pub(in super::super) const FUNCTION: u32 = 13;
     pub(in super::super) const ENUM64: u32 = 19;
 }
 
@@ -17,6 +19,7 @@ pub(super) mod kind {
 pub(super) enum Family {
     Fields,
     Values,
+    Tracepoint,
 }
 
 pub(super) struct Type {
@@ -52,26 +55,24 @@ impl Type {
     }
 
     pub(super) fn member_bytes(&self) -> usize {
-        if self.kind == kind::ENUM { 8 } else { 12 }
+        if matches!(self.kind, kind::ENUM | kind::FUNCTION) { 8 } else { 12 }
     }
 
     /// `None`: a kind that this reader cannot step over.
     pub(super) fn body_bytes(&self) -> Option<usize> {
         const INT: u32 = 1;
         const ARRAY: u32 = 3;
-        const FUNC_PROTO: u32 = 13;
         const VAR: u32 = 14;
         const DATASEC: u32 = 15;
         const DECL_TAG: u32 = 17;
         Some(match self.kind {
             INT | VAR | DECL_TAG => 4,
             ARRAY => 12,
-            kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | DATASEC => {
+            kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FUNCTION | DATASEC => {
                 self.n_members * self.member_bytes()
             }
-            FUNC_PROTO => self.n_members * 8,
             // Pointers, qualifiers and whatever else is said in the three words already.
-            2 | 7..=12 | 16 | 18 => 0,
+            kind::POINTER | 7..=12 | 16 | 18 => 0,
             _ => return None,
         })
     }

@@ -113,6 +113,27 @@ fn enumerators_of_both_sizes_have_their_values() {
 }
 
 #[test]
+fn a_tracepoint_has_the_arguments_of_its_function() {
+    let mut made = Made::new();
+    let int = made.add("int", INT, 0, 4, &[32]);
+    let other = made.add("other_t", kind::TYPEDEF, 0, int, &[]);
+    let sock = made.fields("sock", kind::STRUCT, &[("a", int, 0)]);
+    let constant = made.add("", kind::CONST, 0, sock, &[]);
+    let [to_sock, to_void] = [constant, 0].map(|it| made.add("", kind::POINTER, 0, it, &[]));
+    let function = made.add("", kind::FUNCTION, 4, 0, &[0, to_void, 0, to_sock, 0, other, 0, to_void]);
+    let to_function = made.add("", kind::POINTER, 0, function, &[]);
+    made.add("btf_trace_hit", kind::TYPEDEF, 0, to_function, &[]);
+    made.add("btf_trace_no_function", kind::TYPEDEF, 0, to_sock, &[]);
+    made.add("btf_trace_far", kind::TYPEDEF, 0, 99, &[]);
+    let bytes = made.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.arguments("hit"), Some(vec!["sock", "int", "void"]));
+    for name in ["no_function", "far", "absent", ""] {
+        assert_eq!(btf.arguments(name), None, "{name}");
+    }
+}
+
+#[test]
 fn every_prefix_is_refused() {
     let bytes = nested().bytes();
     for len in 0..bytes.len() {
