@@ -118,7 +118,7 @@ wire! {
 
 wire! {
     /// As [`KernelLayout`], for what tells how a connection fares.
-    pub struct TcpLayout: 56 bytes {
+    pub struct TcpLayout: 52 bytes {
         /// The byte of a bit field, in its lower five bits.
         pub icsk_ca_state: u32,
         pub icsk_pending: u32,
@@ -132,8 +132,6 @@ wire! {
         pub tcp_bytes_acked: u32,
         pub sock_ack_backlog: u32,
         pub sock_max_ack_backlog: u32,
-        /// From the start of a `struct sk_buff`.
-        pub skb_tcp_gso_segs: u32,
         /// No offset: nanoseconds of a jiffy, the unit of times in `tcp_sock`.
         pub jiffy_ns: u32,
     }

@@ -103,10 +103,10 @@ wire! {
         pub close_retransmits: u8,
         /// `icsk_probes_out` then.
         pub close_probes: u8,
-        pub reserved: u8,
         /// As [`rto_expiries`](Self::rto_expiries), within the episode of now or the last one.
-        pub episode_expiries: u16,
-        pub reserved_end: u16,
+        pub episode_expiries: u8,
+        /// `total_retrans` when the socket was first seen: what came later is by [`class`].
+        pub base_retransmits: u32,
     }
 }
 
@@ -217,7 +217,8 @@ mod tests {
             ("flags", offset_of!(State, flags), 152),
             ("close_retransmits", offset_of!(State, close_retransmits), 153),
             ("close_probes", offset_of!(State, close_probes), 154),
-            ("episode_expiries", offset_of!(State, episode_expiries), 156),
+            ("episode_expiries", offset_of!(State, episode_expiries), 155),
+            ("base_retransmits", offset_of!(State, base_retransmits), 156),
         ];
         let figures = [
             ("sent_bytes", offset_of!(Figures, sent_bytes), 0),

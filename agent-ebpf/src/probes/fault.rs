@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     emit, gate,
-    maps::{SOCKS, has, offset},
+    maps::{SOCKS, offset},
     read,
 };
 
@@ -35,7 +35,6 @@ const TIMER_LOSS_PROBE: u8 = 5;
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
     let sk: *mut c_void = ctx.arg(0);
-    let skb: *const c_void = ctx.arg(1);
     let tcp = tcp_sock(sk);
     if tcp.is_null() {
         return 0;
@@ -47,12 +46,13 @@ fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: not null, and the storage lives as long as the socket, which is locked here.
     let state = unsafe { &mut *kept };
+    let more = not_yet_counted(tcp, state);
     let class = class_of(sk, tcp);
     let Some(count) = state.retransmits.get_mut(class) else {
         return 0;
     };
     let before = *count;
-    let segments = before.saturating_add(n_segments(skb));
+    let segments = before.wrapping_add(more);
     *count = segments;
     // The highest bit moved: a power of two was reached, or it is the first.
     if (before ^ segments) > before {
@@ -72,6 +72,18 @@ fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
         });
     }
     0
+}
+
+/// By the socket's own count: a packet may be many segments, and since Linux 6.17 the tracepoint also tells
+/// of tries that came to nothing, most of which the kernel does not count.
+#[inline(always)]
+fn not_yet_counted(tcp: *const c_void, state: &State) -> u32 {
+    let total: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans));
+    let mut counted = state.base_retransmits;
+    for class in 0..class::COUNT {
+        counted = counted.wrapping_add(state.retransmits[class]);
+    }
+    total.wrapping_sub(counted)
 }
 
 /// In the order of [`class`]: the timer of a loss probe stays armed during a fast retransmit.
@@ -100,15 +112,6 @@ fn handshakes(sk: *mut c_void) -> bool {
 fn ca_state(tcp: *const c_void) -> u8 {
     let shared: u8 = read::field(tcp, offset!(TCP_LAYOUT.icsk_ca_state));
     shared & CA_MASK
-}
-
-#[inline(always)]
-fn n_segments(skb: *const c_void) -> u32 {
-    if !has(offset!(TCP_LAYOUT.skb_tcp_gso_segs)) {
-        return 1;
-    }
-    let segments: u16 = read::field(skb, offset!(TCP_LAYOUT.skb_tcp_gso_segs));
-    if segments == 0 { 1 } else { u32::from(segments) }
 }
 
 /// Comes before the state is set: the socket still has the old one.

@@ -180,6 +180,7 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
         _ => {
             state.flags = flag::SEEDED;
             (state.base_sent_bytes, state.base_received_bytes) = payload(sk, tcp);
+            state.base_retransmits = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans));
         }
     }
     address(sk, &mut state);

@@ -9,7 +9,6 @@ const CLASSES: &str = "retransmits by their cause";
 const EPISODES: &str = "retransmission time-outs";
 const STANDSTILLS: &str = "how open connections fare";
 const QUEUES: &str = "accept queues";
-const SEGMENTS: &str = "retransmits counted in segments";
 
 /// `offset`: of a field by its path.
 pub(super) fn layout(
@@ -25,8 +24,6 @@ pub(super) fn layout(
             ABSENT
         })
     };
-    let control_block = at("sk_buff.cb", SEGMENTS);
-    let segments = at("tcp_skb_cb.tcp_gso_segs", SEGMENTS);
     let layout = TcpLayout {
         icsk_ca_state: at("inet_connection_sock.icsk_ca_state", CLASSES),
         icsk_pending: at("inet_connection_sock.icsk_pending", CLASSES),
@@ -40,7 +37,6 @@ pub(super) fn layout(
         tcp_bytes_acked: at("tcp_sock.bytes_acked", STANDSTILLS),
         sock_ack_backlog: at("sock.sk_ack_backlog", QUEUES),
         sock_max_ack_backlog: at("sock.sk_max_ack_backlog", QUEUES),
-        skb_tcp_gso_segs: control_block.checked_add(segments).unwrap_or(ABSENT),
         jiffy_ns,
     };
     (layout, refused)
@@ -58,9 +54,8 @@ mod tests {
             assert_eq!(refused.iter().map(|it| it.feature).collect::<Vec<_>>(), want, "{absent}");
             layout
         };
-        assert_eq!(check(".nothing", &[]).skb_tcp_gso_segs, 16);
-        assert_eq!(check(".tcp_gso_segs", &[SEGMENTS]).skb_tcp_gso_segs, ABSENT);
-        assert_eq!(check(".cb", &[SEGMENTS]).skb_tcp_gso_segs, ABSENT);
+        assert_eq!(check(".nothing", &[]).tcp_snd_wnd, 8);
+        assert_eq!(check(".icsk_pending", &[CLASSES]).icsk_pending, ABSENT);
         assert_eq!(check(".snd_wnd", &[STANDSTILLS]).tcp_snd_wnd, ABSENT);
     }
 }

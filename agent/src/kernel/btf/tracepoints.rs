@@ -29,7 +29,7 @@ pub(in crate::kernel) const TRACEPOINTS: &[Tracepoint] = &[
     row(names::PROG_SOCK_STATE, "inet_sock_set_state", &["sock", "int", "int"], "topology"),
     row(names::PROG_SOCK_READER, "tcp_rcv_space_adjust", &["sock"], "owner of server sockets"),
     row(names::PROG_SOCK_CLOSED, "tcp_destroy_sock", &["sock"], "final figures of connections"),
-    row(names::PROG_TCP_RETRANSMIT, "tcp_retransmit_skb", &["sock", "sk_buff"], "retransmits by their cause"),
+    row(names::PROG_TCP_RETRANSMIT, "tcp_retransmit_skb", &["sock"], "retransmits by their cause"),
     row(names::PROG_TCP_CA, "tcp_cong_state_set", &["sock", "unsigned char"], "retransmission time-outs"),
     row(names::PROG_SYNACK_AGAIN, "tcp_retransmit_synack", &["sock"], "handshakes repeated by servers"),
     row(names::PROG_RST_IN, "tcp_receive_reset", &["sock"], "who resets connections"),
