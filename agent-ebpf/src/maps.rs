@@ -138,6 +138,9 @@ pub(crate) fn watched(tgid: u32, point: usize) -> Option<(&'static GoProcess, *m
     Some((unsafe { &*process }, hits.cast::<u64>().wrapping_add(point)))
 }
 
+/// `BPF_SK_STORAGE_GET_F_CREATE`, include/uapi/linux/bpf.h.
+const CREATE: u64 = 1;
+
 /// Socket storage. aya-ebpf has a type for it, but with fixed flags and for socket-address programs
 /// only; tracepoints need their own call, and a listener's entry must be cloned into its children.
 #[repr(C)]
@@ -173,8 +176,13 @@ impl<T> SockStorage<T> {
     /// The entry of `sk`, made of `initial` if there was none; null when the kernel has no memory.
     #[inline(always)]
     pub(crate) fn get_or_insert(&self, sk: *mut c_void, initial: &mut T) -> *mut T {
-        const CREATE: u64 = 1;
         self.call(sk, ptr::from_mut(initial), CREATE)
+    }
+
+    /// The entry of `sk`, zeroed if there was none; null when the kernel has no memory.
+    #[inline(always)]
+    pub(crate) fn get_or_zeroed(&self, sk: *mut c_void) -> *mut T {
+        self.call(sk, ptr::null_mut(), CREATE)
     }
 
     #[inline(always)]

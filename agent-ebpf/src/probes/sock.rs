@@ -53,8 +53,7 @@ fn began(sk: *mut c_void, old: i32, new: i32) {
     if tcp.is_null() {
         return;
     }
-    let mut none = State::zeroed();
-    let kept = SOCKS.get_or_insert(sk, &mut none);
+    let kept = SOCKS.get_or_zeroed(sk);
     if kept.is_null() {
         return emit::add(counter::SOCK_NO_STORAGE);
     }
@@ -294,17 +293,18 @@ pub(crate) fn mapped(v4: u32) -> [u8; 16] {
 /// Network namespace and cgroup: known on both sides, even where the process is not.
 #[inline(always)]
 fn place(sk: *mut c_void, state: &mut State) {
-    let sk = sk as u64;
-    if let Some(net) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_net) as u64) {
-        read::kernel_into(&mut state.netns, net + offset!(KERNEL_LAYOUT.net_inum) as u64);
-    }
+    // Known to the verifier by its type, so no helper is called.
+    let net: *const c_void = read::field(sk, offset!(KERNEL_LAYOUT.sock_net));
+    state.netns = read::field(net, offset!(KERNEL_LAYOUT.net_inum));
     let is_known = has(offset!(KERNEL_LAYOUT.sock_cgroup))
         && has(offset!(KERNEL_LAYOUT.cgroup_kn))
         && has(offset!(KERNEL_LAYOUT.kernfs_node_id));
-    if is_known
-        && let Some(cgroup) = read::kernel::<u64>(sk + offset!(KERNEL_LAYOUT.sock_cgroup) as u64)
-        && let Some(node) = read::kernel::<u64>(cgroup + offset!(KERNEL_LAYOUT.cgroup_kn) as u64)
-    {
+    if !is_known {
+        return;
+    }
+    // Before Linux 5.15 this is a number to the verifier.
+    let cgroup: u64 = read::field(sk, offset!(KERNEL_LAYOUT.sock_cgroup));
+    if let Some(node) = read::kernel::<u64>(cgroup + offset!(KERNEL_LAYOUT.cgroup_kn) as u64) {
         read::kernel_into(&mut state.cgroup_id, node + offset!(KERNEL_LAYOUT.kernfs_node_id) as u64);
     }
 }
