@@ -77,6 +77,7 @@ fn generate_query() {
         ("bytes", "BothWays"),
         ("packets", "BothWays"),
         ("Network.retransmits", "Retransmits"),
+        ("Connections.closed", "Closed"),
         ("root", "TraceRoot"),
     ] {
         builder = builder.field_attribute(field, format!("#[schemars(with = \"{message}\")]"));

@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use agent_common::event::sock::{Row, flag};
+use agent_common::event::sock::{Row, class, flag, role as kernel_role};
 
 use super::{
     address,
     edge::{BothWays, Confidence},
+    faults::{Cause, Closed, Death, Faults},
     places::Listeners,
     recent::{Outcome, Recent},
     role::{self, Role},
@@ -60,11 +61,21 @@ pub(super) struct End {
     segments: Segments,
     /// What `segments` was when the socket was first seen, if that is older than the agent.
     base: Segments,
+    faults: Faults,
     pub srtt_us: u32,
+    /// At ESTABLISHED; 0: that was not seen.
+    handshake_rtt_us: u32,
+    /// Moves when the peer answers.
+    acked_bytes: u64,
     /// Its handshake was completed under observation.
     pub opened: bool,
+    /// From connect() to ESTABLISHED; `None`: it did not connect, or before the agent came.
+    pub connect_took: Option<Duration>,
+    /// SYNs and SYN-ACKs that were repeated before that.
+    pub handshake_repeats: u32,
     pub closed: bool,
-    pub reset: bool,
+    /// Means something once it is closed, or died.
+    cause: Cause,
     /// Number of the dump that showed it last.
     pub dump: u64,
 }
@@ -88,7 +99,9 @@ impl End {
             retransmits: figures.retransmits.into(),
         };
         let is_seeded = state.flags & flag::SEEDED != 0;
-        let is_reset = |error: u16| matches!(i32::from(error), libc::ECONNRESET | libc::EPIPE);
+        let opened_at = Ktime(state.opened_ktime_ns);
+        let connects = state.role == kernel_role::CLIENT && state.opened_ktime_ns != 0;
+        let took = Ktime(state.established_ktime_ns).since(opened_at);
         Self {
             cookie: *cookie,
             tgid: Tgid(state.tgid),
@@ -101,10 +114,15 @@ impl End {
             received_bytes: figures.received_bytes.saturating_sub(state.base_received_bytes),
             segments,
             base: if is_seeded { segments } else { Segments::default() },
+            faults: Faults::of(state),
             srtt_us: figures.srtt_us,
+            handshake_rtt_us: state.handshake_rtt_us,
+            acked_bytes: figures.acked_bytes,
             opened: !is_seeded,
+            connect_took: (connects && state.established_ktime_ns != 0).then_some(took),
+            handshake_repeats: if is_seeded { 0 } else { state.retransmits[class::SYN] },
             closed,
-            reset: closed && is_reset(state.close_error),
+            cause: Cause::of(state),
             dump,
         }
     }
@@ -119,6 +137,15 @@ impl End {
         };
         let tgid = if self.tgid == Tgid(0) { known.tgid } else { self.tgid };
         Self { role, confidence, tgid, base: known.base, ..self }
+    }
+
+    /// It gave up, which may be long before it is closed.
+    #[must_use]
+    pub(super) fn death(&self) -> Option<Death> {
+        match self.cause {
+            Cause::Death(death) => Some(death),
+            _ => None,
+        }
     }
 
     fn packets(&self) -> Segments {
@@ -136,8 +163,8 @@ pub(super) struct Counted {
     pub bytes: BothWays,
     pub packets: BothWays,
     pub retransmits: u64,
+    pub faults: Faults,
     pub opened: u64,
-    pub reset: u64,
     /// 1 while it is open.
     pub active: u64,
 }
@@ -160,6 +187,24 @@ pub(super) struct Connection {
     began: Ktime,
     /// 0: its end was not seen.
     ended: Ktime,
+    /// How it ended, as it was counted: an end that turns up later does not change that.
+    closed: Option<Closed>,
+    sampled: Sampled,
+}
+
+/// What of the round trips was handed out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sampled {
+    handshake: bool,
+    acked_bytes: u64,
+    end: bool,
+}
+
+/// Times of a connection that nobody was told yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    pub connect: Option<Duration>,
+    pub round_trips: [Option<Duration>; 2],
 }
 
 impl Connection {
@@ -171,6 +216,8 @@ impl Connection {
             counted: Counted::default(),
             began: Ktime(0),
             ended: Ktime(0),
+            closed: None,
+            sampled: Sampled::default(),
         }
     }
 
@@ -199,6 +246,8 @@ impl Connection {
         self.ends = [Some(end), None];
         self.counted = Counted { active: self.counted.active, ..Counted::default() };
         (self.began, self.ended) = (Ktime(0), Ktime(0));
+        self.closed = None;
+        self.sampled = Sampled::default();
         Update::Route
     }
 
@@ -215,12 +264,12 @@ impl Connection {
     #[must_use]
     pub(super) fn recent(&self, now: Ktime) -> Option<Recent> {
         let (client, server) = (self.end(Role::Client), self.end(Role::Server));
-        let outcome = if self.ends().any(|end| end.reset) {
-            Outcome::Reset
-        } else if self.ended == Ktime(0) {
-            Outcome::Vanished
-        } else {
-            Outcome::Closed
+        let died = self.ends().find_map(End::death);
+        let outcome = match (died, self.closed) {
+            (Some(death), _) => Outcome::Died(death),
+            (None, Some(closed)) if closed.reset() != 0 => Outcome::Reset,
+            _ if self.ended == Ktime(0) => Outcome::Vanished,
+            _ => Outcome::Closed,
         };
         let tgid = |end: Option<&End>| end.map_or(Tgid(0), |end| end.tgid);
         let [client_socket, server_socket] = self.sockets()?;
@@ -259,6 +308,12 @@ impl Connection {
         self.ends.iter().flatten()
     }
 
+    /// The end with this cookie, as it was seen last.
+    #[must_use]
+    pub(super) fn known(&self, cookie: u64) -> Option<&End> {
+        self.ends().find(|end| end.cookie == cookie)
+    }
+
     pub(super) fn ends_mut(&mut self) -> impl Iterator<Item = &mut End> {
         self.ends.iter_mut().flatten()
     }
@@ -291,20 +346,24 @@ impl Connection {
         self.ends().find(|end| end.cookie != surest.cookie)
     }
 
-    /// The figures so far: the client's, else the server's. Never both.
-    #[must_use]
-    pub(super) fn figures(&self) -> Counted {
-        let opened = u64::from(self.ends().any(|end| end.opened));
-        let reset = u64::from(self.ends().any(|end| end.reset));
-        let active = u64::from(!self.is_closed());
+    /// The figures so far: the client's, else the server's. Never both, but for what each sent again.
+    pub(super) fn figures(&mut self) -> Counted {
+        // Whoever still has one of its sockets: a connection that died does not come back.
+        if self.closed.is_none() && (self.is_closed() || self.ends().any(|end| end.death().is_some())) {
+            self.closed = self.verdict();
+        }
+        let common = Counted {
+            retransmits: self.ends().map(|end| end.packets().retransmits).sum(),
+            faults: self.faults(),
+            opened: u64::from(self.ends().any(|end| end.opened)),
+            active: u64::from(!self.is_closed()),
+            ..Counted::default()
+        };
         if let Some(client) = self.end(Role::Client) {
             return Counted {
                 bytes: both(client.sent_bytes, client.received_bytes),
                 packets: both(client.packets().sent, client.packets().received),
-                retransmits: self.ends().map(|end| end.packets().retransmits).sum(),
-                opened,
-                reset,
-                active,
+                ..common
             };
         }
         let Some(server) = self.end(Role::Server) else {
@@ -313,11 +372,47 @@ impl Connection {
         Counted {
             bytes: both(server.received_bytes, server.sent_bytes),
             packets: both(server.packets().received, server.packets().sent),
-            retransmits: server.packets().retransmits,
-            opened,
-            reset,
-            active,
+            ..common
         }
+    }
+
+    /// What each end sent again is its own.
+    fn faults(&self) -> Faults {
+        let sum = self.ends().fold(Faults::default(), |sum, end| sum.plus(end.faults));
+        // A server repeats its SYN-ACK, too, when the client has long been content.
+        let opener = self.end(Role::Client).or_else(|| self.end(Role::Server));
+        let retried = opener.is_some_and(|end| end.opened && end.handshake_repeats != 0);
+        Faults { retried: u64::from(retried), closed: self.closed.unwrap_or_default(), ..sum }
+    }
+
+    fn verdict(&self) -> Option<Closed> {
+        let as_seen_by = |role| self.end(role).map(|end| (end.cause, role));
+        let (cause, role) = [Role::Client, Role::Server]
+            .into_iter()
+            .filter_map(as_seen_by)
+            .max_by_key(|(cause, _)| *cause)?;
+        Some(Closed::one(cause, role))
+    }
+
+    /// One round trip for the handshake, one for each time that the peer was heard since the last, one at
+    /// the end; of the client's socket, else the server's.
+    pub(super) fn times(&mut self) -> Times {
+        let Some(end) = self.end(Role::Client).or_else(|| self.end(Role::Server)).copied() else {
+            return Times::default();
+        };
+        let micros = |us: u32| (us != 0).then(|| Duration::from_micros(us.into()));
+        let mut times = Times::default();
+        let sampled = &mut self.sampled;
+        if !sampled.handshake {
+            times.connect = end.connect_took;
+            times.round_trips[0] = micros(end.handshake_rtt_us);
+        }
+        let heard = sampled.acked_bytes != end.acked_bytes && !end.closed && sampled.handshake;
+        if heard || (end.closed && !sampled.end) {
+            times.round_trips[1] = micros(end.srtt_us);
+        }
+        *sampled = Sampled { handshake: true, acked_bytes: end.acked_bytes, end: end.closed };
+        times
     }
 }
 

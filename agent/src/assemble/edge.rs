@@ -2,7 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{histogram::Histogram, recent::Recents};
+use super::{
+    doubling::{ConnectTimes, RoundTrips},
+    faults::Faults,
+    histogram::Histogram,
+    recent::Recents,
+};
 use crate::{clock::Ktime, targets::process::Process};
 
 /// One end of an edge.
@@ -62,6 +67,8 @@ pub struct Connections {
     pub abandoned: u64,
     /// An ICMP error ended the attempt.
     pub unreachable: u64,
+    /// A reset ended the attempt, but not as a refusal.
+    pub connect_reset: u64,
     /// Any other error.
     pub other: u64,
     /// Established ones that ended by a reset.
@@ -92,6 +99,12 @@ pub struct Network {
     pub rtt: Option<Duration>,
     /// Segments, of all classes.
     pub retransmits: u64,
+    /// Of the clients' sockets, where they are seen: at the handshake, now and then, and at the end.
+    ///
+    /// These stay where they were taken when a connection turns out to belong elsewhere.
+    pub round_trips: RoundTrips,
+    /// From connect() to ESTABLISHED.
+    pub connect_times: ConnectTimes,
 }
 
 /// What an edge counts. Grows, until a connection turns out to belong elsewhere.
@@ -101,6 +114,7 @@ pub struct Counts {
     pub bytes: BothWays,
     pub packets: BothWays,
     pub retransmits: u64,
+    pub faults: Faults,
 }
 
 /// Stable for as long as the edge lives: a hash of its key.
@@ -129,6 +143,7 @@ pub struct Edge {
     pub packets: BothWays,
     pub requests: Option<Requests>,
     pub network: Network,
+    pub faults: Faults,
     /// Connections that ended; only while it is one of the edges that keep them.
     pub recent: Option<Arc<Recents>>,
     pub first_seen: Ktime,
@@ -147,6 +162,7 @@ impl Edge {
             bytes: self.bytes,
             packets: self.packets,
             retransmits: self.network.retransmits,
+            faults: self.faults,
         }
     }
 
@@ -175,6 +191,7 @@ impl Counts {
                 timed_out: of.timed_out.saturating_sub(less.timed_out),
                 abandoned: of.abandoned.saturating_sub(less.abandoned),
                 unreachable: of.unreachable.saturating_sub(less.unreachable),
+                connect_reset: of.connect_reset.saturating_sub(less.connect_reset),
                 other: of.other.saturating_sub(less.other),
                 reset: of.reset.saturating_sub(less.reset),
                 active: of.active,
@@ -182,6 +199,7 @@ impl Counts {
             bytes: self.bytes.since(before.bytes),
             packets: self.packets.since(before.packets),
             retransmits: self.retransmits.saturating_sub(before.retransmits),
+            faults: self.faults.minus(before.faults),
         }
     }
 }

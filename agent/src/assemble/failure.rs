@@ -18,6 +18,8 @@ pub enum FailureClass {
     Abandoned,
     /// EHOSTUNREACH, ENETUNREACH: an ICMP error ended it.
     Unreachable,
+    /// ECONNRESET: a reset that is no answer to the SYN.
+    Reset,
     /// Any other errno.
     Other,
 }
@@ -30,6 +32,7 @@ impl FailureClass {
             libc::ECONNREFUSED => Self::Refused,
             libc::ETIMEDOUT => Self::TimedOut,
             libc::EHOSTUNREACH | libc::ENETUNREACH => Self::Unreachable,
+            libc::ECONNRESET => Self::Reset,
             _ => Self::Other,
         }
     }

@@ -5,10 +5,13 @@
 mod address;
 mod connection;
 mod directory;
+pub mod doubling;
 pub mod edge;
 pub mod failure;
+pub mod faults;
 pub mod histogram;
 mod http;
+pub mod incident;
 mod places;
 pub mod recent;
 mod requests;

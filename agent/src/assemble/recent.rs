@@ -12,6 +12,7 @@ use std::{
 use super::{
     edge::{BothWays, Edge},
     failure::FailureClass,
+    faults::Death,
     topology::EdgeKey,
 };
 use crate::{clock::Ktime, targets::process::Tgid};
@@ -28,6 +29,8 @@ pub enum Outcome {
     Closed,
     /// An end of it that is seen was reset.
     Reset,
+    /// An end of it that is seen gave up.
+    Died(Death),
     /// No dump shows it any more, and its end was not seen.
     Vanished,
     /// It was never established.
@@ -46,6 +49,10 @@ impl Outcome {
             Self::Failed(FailureClass::TimedOut) => "timed_out",
             Self::Failed(FailureClass::Abandoned) => "abandoned",
             Self::Failed(FailureClass::Unreachable) => "unreachable",
+            Self::Died(Death::Unacknowledged) => "unacknowledged",
+            Self::Died(Death::KeepAlive) => "keepalive",
+            Self::Died(Death::Window) => "window",
+            Self::Failed(FailureClass::Reset) => "connect_reset",
             Self::Failed(FailureClass::Other) => "failed",
         }
     }

@@ -16,6 +16,7 @@ use super::{
     directory::Directory,
     edge::{BothWays, Confidence, Network},
     failure::{ConnectFailure, FailureClass},
+    incident::{self, Incident},
     places::Places,
     recent::{Outcome, Recent},
     requests::Requests,
@@ -77,6 +78,8 @@ pub(super) struct Sockets {
     closed: VecDeque<(Ktime, Key)>,
     places: Places,
     strays: Strays,
+    /// Since they were taken last.
+    incidents: Vec<Incident>,
     dumps: u64,
 }
 
@@ -85,6 +88,10 @@ impl Sockets {
     pub(super) fn local_addresses(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
         self.places.given(netns, addresses);
         self.strays.own_netns = Some(netns);
+    }
+
+    pub(super) fn take_incidents(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.incidents)
     }
 
     /// A whole dump begins: listeners are named anew.
@@ -110,7 +117,10 @@ impl Sockets {
         let end = End::new(row, closed.is_some(), self.dumps, &self.places.listeners);
         self.places.seen(end.netns, end.local.0, around.now, around.vitals);
         let key = Key::of(row);
-        if let Some(live) = self.live.get_mut(&key) {
+        let live = self.live.get_mut(&key);
+        let known = live.as_ref().and_then(|live| live.connection.known(end.cookie));
+        self.incidents.extend(incident::of(&end, known, around));
+        if let Some(live) = live {
             live.may_move |= live.connection.update(end) == Update::Route;
             live.connection.lived(row, closed);
         } else if self.live.len() < MAX_CONNECTIONS || self.forget_closed(around) {
@@ -208,6 +218,7 @@ impl Sockets {
             FailureClass::TimedOut => edge.connections.timed_out += 1,
             FailureClass::Abandoned => edge.connections.abandoned += 1,
             FailureClass::Unreachable => edge.connections.unreachable += 1,
+            FailureClass::Reset => edge.connections.connect_reset += 1,
             FailureClass::Other => edge.connections.other += 1,
         }
         let recent = Recent {
@@ -253,6 +264,7 @@ fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     let figures = connection.figures();
     edge.add(&connection.counted, &figures);
     connection.counted = figures;
+    edge.took(&connection.times());
     edge.last_seen = around.now;
     edge.addresses = connection.sockets().map(|sockets| sockets.map(|(ip, _)| ip));
     if let rtt @ Some(_) = connection.rtt() {

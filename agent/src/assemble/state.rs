@@ -15,6 +15,7 @@ use super::{
     edge::Edges,
     failure::ConnectFailure,
     http,
+    incident::Incident,
     requests::{Request, Requests, Tuple},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
@@ -33,6 +34,7 @@ use crate::{
 pub struct Output {
     pub spans: Batch,
     pub failures: Vec<ConnectFailure>,
+    pub incidents: Vec<Incident>,
 }
 
 /// Sockets, edges, requests, traces.
@@ -115,15 +117,16 @@ impl State {
 
     /// Takes a batch, in the order in which the kernel half made it.
     pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
-        let (mut spans, mut failures) = (Vec::new(), Vec::new());
+        let (mut spans, mut failures, mut stalls) = (Vec::new(), Vec::new(), Vec::new());
         for event in events {
             match event {
                 Event::Closed(it) => self.socket(&it.row, Some(Ktime(it.header.ktime_ns)), now),
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
                 Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
-                // Their numbers are in the sockets.
-                Event::Retransmit(_) | Event::RtoEnded(_) => {}
+                Event::RtoEnded(it) => stalls.push(Incident::stalled(it, self.knows(Tgid(it.tgid)))),
+                // Its number is in the socket.
+                Event::Retransmit(_) => {}
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
             }
@@ -136,7 +139,9 @@ impl State {
         if !spans.is_empty() {
             self.traces.add(Arc::clone(&spans));
         }
-        Output { spans, failures }
+        let mut incidents = self.sockets.take_incidents();
+        incidents.append(&mut stalls);
+        Output { spans, failures, incidents }
     }
 
     /// Dumps become rarer when there are many sockets; who waits for the next one waits accordingly.
@@ -144,13 +149,14 @@ impl State {
         self.dump_every = period;
     }
 
-    /// Takes a whole dump of the sockets.
-    pub fn rows(&mut self, rows: &[Row], now: Ktime) {
+    /// Takes a whole dump of the sockets; returns what happened to them.
+    pub fn rows(&mut self, rows: &[Row], now: Ktime) -> Vec<Incident> {
         self.sockets.dump_begins();
         rows.iter().for_each(|row| self.sockets.listener(row));
         rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
+        self.sockets.take_incidents()
     }
 
     /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.

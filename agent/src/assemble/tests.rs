@@ -3,7 +3,11 @@
 //! `t` seconds, then what happened; ` & ` joins the rows of one dump. Addresses are `a:PORT`; `a` and
 //! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x>b` is `b`, which the
 //! other end calls `x`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
-//! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments.
+//! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments. What went wrong
+//! follows: `CLASS=N` segments sent again, `episodes=N/MILLIS`, `error=ERRNO/RETRANSMITS/PROBES/UNACKED`,
+//! `rst-in`, `rst-out`, `rtt=HANDSHAKE/LATER` in microseconds, `acked=BYTES`.
+
+mod faults;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,7 +15,7 @@ use agent_common::{
     Wire as _,
     event::{
         Event, Header, http, packet,
-        sock::{Closed, ConnectFailed, Figures, Row, State as SockState, flag, role},
+        sock::{Closed, ConnectFailed, Figures, Row, State as SockState, class, flag, role},
     },
 };
 
@@ -365,7 +369,7 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
         let now = Ktime(words[0].parse::<u64>().unwrap() * 1_000_000_000);
         match words[1..] {
             ["tick"] => state.tick(now),
-            ["dump"] => state.rows(&[], now),
+            ["dump"] => drop(state.rows(&[], now)),
             ["listen" | "old" | "open", ..] => {
                 let mut rows: Vec<Row> = words[1..].split(|word| *word == "&").map(dumped).collect();
                 if words[1] == "old" {
@@ -378,8 +382,8 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
                 let row = dumped(&["old", tgid, local, remote, bytes]);
                 state.events(&[Event::Closed(Closed { header: header(now), row })], now);
             }
-            ["closed", tgid, side, local, remote, bytes] => {
-                let row = dumped(&["open", tgid, side, local, remote, bytes]);
+            ["closed", ref words @ ..] => {
+                let row = dumped(&[&["open"], words].concat());
                 state.events(&[Event::Closed(Closed { header: header(now), row })], now);
             }
             ["failed", tgid, local, remote, errno] => {
@@ -459,7 +463,21 @@ fn edges(state: &State) -> String {
                 ("timed_out", c.timed_out),
                 ("abandoned", c.abandoned),
                 ("unreachable", c.unreachable),
+                ("connect_reset", c.connect_reset),
                 ("retransmits", edge.network.retransmits),
+                ("syn", edge.faults.retransmits.syn),
+                ("fast", edge.faults.retransmits.fast),
+                ("rto", edge.faults.retransmits.rto),
+                ("tlp", edge.faults.retransmits.tlp),
+                ("episodes", edge.faults.rto_episodes),
+                ("rto_ms", edge.faults.rto.as_millis().try_into().unwrap()),
+                ("retried", edge.faults.retried),
+                ("round_trips", edge.network.round_trips.count()),
+                ("reset_by_client", edge.faults.closed.reset_by_client),
+                ("reset_by_server", edge.faults.closed.reset_by_server),
+                ("unacknowledged", edge.faults.closed.unacknowledged),
+                ("keepalive", edge.faults.closed.keepalive),
+                ("window", edge.faults.closed.window),
                 ("requests", requests.0),
                 ("errors", requests.1),
             ] {
@@ -498,13 +516,41 @@ fn dumped(words: &[&str]) -> Row {
             row.state.established_ktime_ns = 0;
             row
         }
-        ["open", tgid, side, local, remote, bytes] => {
+        ["open", tgid, side, local, remote, bytes, ref faults @ ..] => {
             let mut row = row(tgid, local, remote, bytes);
             row.state.role = side_of(side);
             row.state.opened_ktime_ns = 500_000_000;
+            row.state.established_ktime_ns = 500_000_001;
+            faults.iter().for_each(|it| fault(&mut row, it));
             row
         }
         _ => panic!("{words:?} is no row"),
+    }
+}
+
+fn fault(row: &mut Row, word: &str) {
+    let state = &mut row.state;
+    let (name, value) = word.split_once('=').unwrap_or((word, "0"));
+    let number = || numbers::<1>(value)[0] as u32;
+    match name {
+        "syn" => state.retransmits[class::SYN] = number(),
+        "fast" => state.retransmits[class::FAST] = number(),
+        "rto" => state.retransmits[class::RTO] = number(),
+        "tlp" => state.retransmits[class::TLP] = number(),
+        "episodes" => {
+            let [episodes, millis] = numbers(value);
+            (state.rto_episodes, state.rto_total_ns) = (episodes as u32, millis * 1_000_000);
+        }
+        "error" => {
+            let [errno, retransmits, probes, unacked] = numbers(value);
+            (state.close_error, state.close_retransmits) = (errno as u16, retransmits as u8);
+            (state.close_probes, state.close_unacked_bytes) = (probes as u8, unacked as u32);
+        }
+        "rst-in" => state.flags |= flag::RST_IN,
+        "rst-out" => state.flags |= flag::RST_OUT,
+        "rtt" => [state.handshake_rtt_us, row.figures.srtt_us] = numbers(value).map(|it| it as u32),
+        "acked" => row.figures.acked_bytes = number().into(),
+        _ => panic!("`{word}` is no fault"),
     }
 }
 

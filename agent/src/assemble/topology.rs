@@ -15,9 +15,10 @@ use ahash::AHashMap;
 
 use super::{
     address,
-    connection::Counted,
+    connection::{Counted, Times},
     directory::{Known, WorkloadId},
     edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer},
+    faults::Faults,
     recent::{Keepers, Recent},
 };
 use crate::{
@@ -236,6 +237,7 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         packets: BothWays::default(),
         requests: None,
         network: Network::default(),
+        faults: Faults::default(),
         recent: None,
         first_seen: now,
         counts_since: now,
@@ -253,8 +255,9 @@ impl Edge {
         less(&mut self.packets.to_client, counted.packets.to_client);
         less(&mut self.network.retransmits, counted.retransmits);
         less(&mut self.connections.opened, counted.opened);
-        less(&mut self.connections.reset, counted.reset);
+        less(&mut self.connections.reset, counted.faults.closed.reset());
         less(&mut self.connections.active, counted.active);
+        self.faults = self.faults.minus(counted.faults);
     }
 
     /// Connections that are older than the agent leave bytes, and nothing else, when they close.
@@ -263,7 +266,13 @@ impl Edge {
             && self.bytes == BothWays::default()
             && self.packets == BothWays::default()
             && self.network.retransmits == 0
+            && self.faults == Faults::default()
             && self.requests.is_none()
+    }
+
+    pub(super) fn took(&mut self, times: &Times) {
+        times.connect.into_iter().for_each(|it| self.network.connect_times.record(it));
+        times.round_trips.into_iter().flatten().for_each(|it| self.network.round_trips.record(it));
     }
 
     /// Adds what came since `before`.
@@ -275,7 +284,9 @@ impl Edge {
         self.packets.to_client += more(now.packets.to_client, before.packets.to_client);
         self.network.retransmits += more(now.retransmits, before.retransmits);
         self.connections.opened += more(now.opened, before.opened);
-        self.connections.reset += more(now.reset, before.reset);
+        let faults = now.faults.minus(before.faults);
+        self.connections.reset += faults.closed.reset();
+        self.faults = self.faults.plus(faults);
         self.connections.active = (self.connections.active + now.active).saturating_sub(before.active);
     }
 }

@@ -22,7 +22,7 @@ impl Detector for FailedConnects {
     fn input(&mut self, input: Input<'_>) -> Option<Finding> {
         match input {
             Input::Failure(failure) => finding(failure),
-            Input::Span(_) => None,
+            Input::Incident(_) | Input::Span(_) => None,
         }
     }
 }
@@ -48,6 +48,11 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
             FindingKind::ConnectUnreachable,
             Severity::Critical,
             format!("{who} cannot reach {server}: the network says so"),
+        ),
+        FailureClass::Reset => (
+            FindingKind::ConnectReset,
+            Severity::Warning,
+            format!("{who} is cut off by {server} while it connects: something in between resets it"),
         ),
         FailureClass::Other => return None,
     };
@@ -124,6 +129,12 @@ mod tests {
              addresses) after 5.0 s: none of 5 SYNs was answered",
         );
         check(FailureClass::Unreachable, 10, 1, "A process cannot reach 10.0.0.1:80: the network says so");
+        check(
+            FailureClass::Reset,
+            10,
+            1,
+            "A process is cut off by 10.0.0.1:80 while it connects: something in between resets it",
+        );
         check(FailureClass::Other, 10, 1, "");
         check(
             FailureClass::Abandoned,

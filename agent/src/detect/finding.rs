@@ -43,6 +43,12 @@ pub enum FindingKind {
     ConnectTimedOut,
     ConnectAbandoned,
     ConnectUnreachable,
+    ConnectReset,
+    ConnectLate,
+    RtoEpisode,
+    DataUnacknowledged,
+    KeepAliveFailed,
+    WindowGaveUp,
     HttpServerErrors,
 }
 
@@ -54,6 +60,12 @@ impl FindingKind {
             Self::ConnectTimedOut => "connect_timed_out",
             Self::ConnectAbandoned => "connect_abandoned",
             Self::ConnectUnreachable => "connect_unreachable",
+            Self::ConnectReset => "connect_reset",
+            Self::ConnectLate => "connect_late",
+            Self::RtoEpisode => "rto_episode",
+            Self::DataUnacknowledged => "data_unacknowledged",
+            Self::KeepAliveFailed => "keepalive_failed",
+            Self::WindowGaveUp => "window_gave_up",
             Self::HttpServerErrors => "http_server_errors",
         }
     }

@@ -2,6 +2,7 @@
 
 mod connect;
 pub mod finding;
+mod incident;
 mod ledger;
 mod server_errors;
 
@@ -13,9 +14,9 @@ use std::{
 
 use finding::Finding;
 
-use self::{connect::FailedConnects, ledger::Ledger, server_errors::ServerErrors};
+use self::{connect::FailedConnects, incident::Incidents, ledger::Ledger, server_errors::ServerErrors};
 use crate::{
-    assemble::{failure::ConnectFailure, span::Span},
+    assemble::{failure::ConnectFailure, incident::Incident, span::Span},
     clock::Ktime,
     vitals::{Vital, Vitals},
 };
@@ -24,6 +25,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     Failure(&'a ConnectFailure),
+    Incident(&'a Incident),
     Span(&'a Span),
 }
 
@@ -44,7 +46,8 @@ impl Detectors {
     #[must_use]
     pub fn new(vitals: Arc<Vitals>) -> Self {
         let server_errors = ServerErrors::new(Arc::clone(&vitals));
-        let running: Vec<Box<dyn Detector>> = vec![Box::new(FailedConnects), Box::new(server_errors)];
+        let running: Vec<Box<dyn Detector>> =
+            vec![Box::new(FailedConnects), Box::new(Incidents), Box::new(server_errors)];
         Self { running, ledger: Ledger::default(), vitals }
     }
 

@@ -84,13 +84,19 @@ pub const EDGE_CONNECTIONS: &str = "taskscope.edge.connections";
 pub const EDGE_ACTIVE_CONNECTIONS: &str = "taskscope.edge.active_connections";
 pub const EDGE_CONNECT_FAILURES: &str = "taskscope.edge.connect.failures";
 pub const EDGE_RETRANSMITS: &str = "taskscope.edge.retransmits";
+/// By [`EDGE_CAUSE`].
+pub const EDGE_CLOSED: &str = "taskscope.edge.closed";
+pub const EDGE_RTO_EPISODES: &str = "taskscope.edge.rto.episodes";
+pub const EDGE_RTO_TIME: &str = "taskscope.edge.rto.time";
 pub const EDGE_RTT: &str = "taskscope.edge.rtt";
 /// Tells edges apart whose ends have the same names.
 pub const EDGE_ID: &str = "taskscope.edge.id";
 /// `to_server` or `to_client`.
 pub const EDGE_DIRECTION: &str = "taskscope.edge.direction";
-/// `opened`, `failed` or `reset`.
+/// `opened`, `retried`, `failed` or `reset`.
 pub const EDGE_OUTCOME: &str = "taskscope.edge.outcome";
+/// Of a retransmit or of the end of a connection.
+pub const EDGE_CAUSE: &str = "taskscope.edge.cause";
 pub const CLIENT_SERVICE: &str = "taskscope.client.service.name";
 pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
 

@@ -125,7 +125,8 @@ impl Owner {
                 let strangers = self.state.strangers_of_rows(&rows);
                 self.introduce(strangers);
                 self.state.dumps_every(next_in);
-                self.state.rows(&rows, clock::now());
+                let incidents = self.state.rows(&rows, clock::now());
+                incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
             }
             ToOwner::Attached(attached) => self.attached(attached),
             ToOwner::NotWatched(tgid, error) => self.not_watched(tgid, &error),
@@ -147,6 +148,7 @@ impl Owner {
         self.introduce(strangers);
         let output = self.state.events(events, clock::now());
         output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
+        output.incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
         output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
         self.export(output.spans);
     }

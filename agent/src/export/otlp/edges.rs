@@ -17,7 +17,10 @@ use super::{
     resource,
 };
 use crate::{
-    assemble::edge::{BothWays, Counts, Edge, Peer},
+    assemble::{
+        edge::{BothWays, Counts, Edge, Peer},
+        faults::{Closed, Retransmits},
+    },
     export::{node::Node, semconv},
 };
 
@@ -44,7 +47,22 @@ const CONNECT_FAILURES: Name = Name {
     description: "Connects that failed, by class.",
 };
 const RETRANSMITS: Name =
-    Name { name: semconv::EDGE_RETRANSMITS, unit: "{packet}", description: "Segments sent again." };
+    Name { name: semconv::EDGE_RETRANSMITS, unit: "{packet}", description: "Segments sent again, by cause." };
+const CLOSED: Name = Name {
+    name: semconv::EDGE_CLOSED,
+    unit: "{connection}",
+    description: "Established connections that ended, by how.",
+};
+const RTO_EPISODES: Name = Name {
+    name: semconv::EDGE_RTO_EPISODES,
+    unit: "{episode}",
+    description: "Times that a retransmission timer fired and until data was acknowledged again.",
+};
+const RTO_TIME: Name = Name {
+    name: semconv::EDGE_RTO_TIME,
+    unit: "s",
+    description: "How long those lasted that have ended, in sum.",
+};
 const RTT: Name = Name {
     name: semconv::EDGE_RTT,
     unit: "s",
@@ -81,13 +99,16 @@ struct Points {
     active: Vec<NumberDataPoint>,
     failures: Vec<NumberDataPoint>,
     retransmits: Vec<NumberDataPoint>,
+    closed: Vec<NumberDataPoint>,
+    rto_episodes: Vec<NumberDataPoint>,
+    rto_time: Vec<NumberDataPoint>,
     rtt: Vec<NumberDataPoint>,
 }
 
 impl Points {
     fn add(&mut self, edge: &Edge, moment: &Moment) {
         let times = moment.times(edge.counts_since);
-        let Counts { connections: of, bytes, packets, retransmits } = edge.counts();
+        let Counts { connections: of, bytes, packets, retransmits, faults } = edge.counts();
         let common = attributes(edge);
         let with = |key, value: &str| [common.clone(), vec![text(key, value)]].concat();
 
@@ -106,27 +127,50 @@ impl Points {
             ("timed_out", ever.timed_out, of.timed_out),
             ("abandoned", ever.abandoned, of.abandoned),
             ("unreachable", ever.unreachable, of.unreachable),
+            ("reset", ever.connect_reset, of.connect_reset),
             ("other", ever.other, of.other),
         ];
         for (class, _, n) in classes.into_iter().filter(|(_, ever, _)| *ever != 0) {
             self.failures.push(int(with(semconv::ERROR_TYPE, class), times, n));
         }
+        if edge.faults.retried != 0 {
+            self.connections.push(int(with(semconv::EDGE_OUTCOME, "retried"), times, faults.retried));
+        }
+        let now = causes(retransmits, &faults.retransmits);
+        for ((cause, ever), (_, n)) in
+            causes(edge.network.retransmits, &edge.faults.retransmits).into_iter().zip(now)
+        {
+            if ever != 0 {
+                self.retransmits.push(int(with(semconv::EDGE_CAUSE, cause), times, n));
+            }
+        }
+        for ((how, ever), (_, n)) in ends(&edge.faults.closed).into_iter().zip(ends(&faults.closed)) {
+            if ever != 0 {
+                self.closed.push(int(with(semconv::EDGE_CAUSE, how), times, n));
+            }
+        }
+        if edge.faults.rto_episodes != 0 {
+            self.rto_episodes.push(int(common.clone(), times, faults.rto_episodes));
+            self.rto_time.push(double(common.clone(), times, faults.rto.as_secs_f64()));
+        }
         if let Some(rtt) = edge.network.rtt {
             self.rtt.push(double(common.clone(), times, rtt.as_secs_f64()));
         }
-        self.active.push(int(common.clone(), times, ever.active));
-        self.retransmits.push(int(common, times, retransmits));
+        self.active.push(int(common, times, ever.active));
     }
 
     fn into_metrics(self) -> Vec<Metric> {
         type Make = fn(Name, Vec<NumberDataPoint>) -> Metric;
-        let metrics: [(Make, Name, Vec<NumberDataPoint>); 7] = [
+        let metrics: [(Make, Name, Vec<NumberDataPoint>); 10] = [
             (counter, BYTES, self.bytes),
             (counter, PACKETS, self.packets),
             (counter, CONNECTIONS, self.connections),
             (up_down_counter, ACTIVE_CONNECTIONS, self.active),
             (counter, CONNECT_FAILURES, self.failures),
             (counter, RETRANSMITS, self.retransmits),
+            (counter, CLOSED, self.closed),
+            (counter, RTO_EPISODES, self.rto_episodes),
+            (counter, RTO_TIME, self.rto_time),
             (gauge, RTT, self.rtt),
         ];
         metrics
@@ -135,6 +179,34 @@ impl Points {
             .map(|(make, name, points)| make(name, points))
             .collect()
     }
+}
+
+/// Of an older kernel, and of sockets before the agent came, only the total is known.
+fn causes(total: u64, known: &Retransmits) -> [(&'static str, u64); 7] {
+    let Retransmits { syn, fast, rto, slow_start, tlp, other } = *known;
+    let unknown = total.saturating_sub(syn + fast + rto + slow_start + tlp + other);
+    [
+        ("syn", syn),
+        ("fast", fast),
+        ("rto", rto),
+        ("slow_start", slow_start),
+        ("tlp", tlp),
+        ("other", other),
+        ("unknown", unknown),
+    ]
+}
+
+fn ends(closed: &Closed) -> [(&'static str, u64); 7] {
+    let Closed { fin, reset_by_client, reset_by_server, unacknowledged, keepalive, window, other } = *closed;
+    [
+        ("fin", fin),
+        ("reset_by_client", reset_by_client),
+        ("reset_by_server", reset_by_server),
+        ("unacknowledged", unacknowledged),
+        ("keepalive", keepalive),
+        ("window", window),
+        ("other", other),
+    ]
 }
 
 /// The identity of a stream of points: what may change while an edge lives, such as how its direction
@@ -182,7 +254,8 @@ taskscope.edge.connections {connection} sum taskscope.edge.outcome=failed 2
 taskscope.edge.connections {connection} sum taskscope.edge.outcome=reset 0
 taskscope.edge.active_connections {connection} up-down 1
 taskscope.edge.connect.failures {connection} sum error.type=refused 2
-taskscope.edge.retransmits {packet} sum 1
+taskscope.edge.retransmits {packet} sum taskscope.edge.cause=fast 1
+taskscope.edge.closed {connection} sum taskscope.edge.cause=fin 2
 taskscope.edge.rtt s gauge 0.00025
 ";
         assert_eq!(lines(&testing::edge()), want);
@@ -207,6 +280,7 @@ taskscope.edge.rtt s gauge 0.00025
             bytes: BothWays { to_server: 90, to_client: 2000 },
             packets: edge.packets,
             retransmits: 1,
+            faults: edge.faults,
         };
         edge.before = Some(Box::new(before));
         let got = lines(&edge);
@@ -215,6 +289,8 @@ taskscope.edge.rtt s gauge 0.00025
             "direction=to_client 0\n",
             "outcome=opened 0\n",
             "error.type=refused 0\n",
+            "cause=fast 0\n",
+            "cause=fin 0\n",
             "active_connections {connection} up-down 1\n",
         ] {
             assert!(got.contains(want), "no {want} in {got}");

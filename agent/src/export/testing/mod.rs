@@ -8,6 +8,7 @@ use super::node::Node;
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
+        faults::{Closed, Faults, Retransmits},
         span::{Batch, JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Ktime, Wall},
@@ -100,7 +101,12 @@ pub(super) fn edge() -> Edge {
         bytes: BothWays { to_server: 100, to_client: 2000 },
         packets: BothWays { to_server: 5, to_client: 6 },
         requests: None,
-        network: Network { rtt: Some(Duration::from_micros(250)), retransmits: 1 },
+        network: Network { rtt: Some(Duration::from_micros(250)), retransmits: 1, ..Network::default() },
+        faults: Faults {
+            retransmits: Retransmits { fast: 1, ..Retransmits::default() },
+            closed: Closed { fin: 2, ..Closed::default() },
+            ..Faults::default()
+        },
         recent: None,
         first_seen: Ktime(1_000_000_000),
         counts_since: Ktime(1_000_000_000),

@@ -14,7 +14,8 @@ const MAX_LINES: usize = 16;
 const WIDTH: u64 = 40;
 
 struct Line {
-    up_to_seconds: f64,
+    /// `None`: whatever is longer.
+    up_to_seconds: Option<f64>,
     count: u64,
     /// Of the longest line.
     most: u64,
@@ -22,7 +23,7 @@ struct Line {
 }
 
 const COLUMNS: &[Column<Line>] = &[
-    number("UP TO", |line, _| units::duration(line.up_to_seconds)),
+    number("UP TO", |line, _| line.up_to_seconds.map_or_else(|| "more".to_owned(), units::duration)),
     number("REQUESTS", |line, _| line.count.to_string()),
     text("", |line, _| bar(line)),
     text("", |line, _| line.quantiles.clone()),
@@ -45,9 +46,10 @@ fn lines(buckets: &[Bucket], requests: Option<&Requests>) -> Vec<Line> {
     let mut quantiles: Vec<_> = requests.into_iter().flat_map(quantiles).collect();
     let mut lines: Vec<Line> = Vec::new();
     for buckets in buckets.chunks(per_line) {
-        let up_to_seconds = buckets.last().map_or(0.0, |it| it.up_to_seconds);
+        let up_to_seconds = buckets.last().and_then(|it| it.up_to_seconds);
         // A quantile is the boundary of its bucket.
-        let here: Vec<_> = quantiles.extract_if(.., |(_, seconds)| *seconds <= up_to_seconds).collect();
+        let here: Vec<_> =
+            quantiles.extract_if(.., |(_, seconds)| up_to_seconds.is_none_or(|it| *seconds <= it)).collect();
         lines.push(Line {
             up_to_seconds,
             count: buckets.iter().map(|it| it.count).sum(),
@@ -82,23 +84,24 @@ mod tests {
     #[test]
     fn many_buckets_share_lines_and_none_is_lost() {
         let buckets: Vec<_> =
-            (1_u32..=121).map(|n| Bucket { up_to_seconds: f64::from(n), count: n.into() }).collect();
+            (1_u32..=121).map(|n| Bucket { up_to_seconds: Some(f64::from(n)), count: n.into() }).collect();
         let lines = lines(&buckets, None);
         assert!(lines.len() <= MAX_LINES, "{}", lines.len());
         assert_eq!(lines.iter().map(|it| it.count).sum::<u64>(), 121 * 122 / 2);
-        assert_eq!(lines.last().map(|it| it.up_to_seconds), Some(121.0));
+        assert_eq!(lines.last().map(|it| it.up_to_seconds), Some(Some(121.0)));
     }
 
     #[test]
     fn a_single_request_among_many_is_seen() {
-        let bar = |count| bar(&Line { up_to_seconds: 1.0, count, most: 1_000_000, quantiles: String::new() });
+        let bar =
+            |count| bar(&Line { up_to_seconds: Some(1.0), count, most: 1_000_000, quantiles: String::new() });
         assert_eq!([0, 1, 500_000].map(bar), [String::new(), "▏".to_owned(), "█".repeat(20)]);
         assert_eq!(bar(1_000_000).chars().count(), 40);
     }
 
     #[test]
     fn each_quantile_stands_once() {
-        let buckets = [1.0, 2.0, 3.0].map(|up_to_seconds| Bucket { up_to_seconds, count: 1 });
+        let buckets = [1.0, 2.0, 3.0].map(Some).map(|up_to_seconds| Bucket { up_to_seconds, count: 1 });
         let requests = Requests {
             p50_seconds: Some(2.0),
             p95_seconds: Some(3.0),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::query::{
     in_full::{EdgeInFull, InFull},
-    proto::{BothWays, Peer, RecentConnection, Target, peer},
+    proto::{BothWays, Bucket, Peer, RecentConnection, Target, peer},
 };
 
 /// Of so many processes at one end each has a line.
@@ -132,6 +132,12 @@ fn facts(EdgeInFull { edge, details }: &EdgeInFull<'_>, now_ns: u64) -> Vec<Fact
     facts.extend(numbers.packets.iter().map(|it| ("packets", both(it, |it| it.to_string()))));
     let rtt = numbers.network.as_ref().and_then(|it| it.rtt_seconds);
     facts.extend(rtt.map(|it| ("round trip", format!("{}, of the socket seen last", units::duration(it)))));
+    let stalled = numbers.network.as_ref().and_then(|it| it.rto_seconds).filter(|it| *it != 0.0);
+    facts.extend(
+        stalled.map(|it| ("stalled", format!("{} in retransmission time-outs", units::duration(it)))),
+    );
+    facts.extend(times(&details.round_trips).map(|it| ("round trips", it)));
+    facts.extend(times(&details.connect_times).map(|it| ("to connect", it)));
     if let Some(it) = &numbers.requests {
         let quantile = |it| units::or_unknown(it, units::duration);
         let [p50, p95, p99] = [it.p50_seconds, it.p95_seconds, it.p99_seconds].map(quantile);
@@ -141,6 +147,25 @@ fn facts(EdgeInFull { edge, details }: &EdgeInFull<'_>, now_ns: u64) -> Vec<Fact
         ));
     }
     facts
+}
+
+/// Where half of them and where nearly all are; `None` when there are none.
+fn times(buckets: &[Bucket]) -> Option<String> {
+    let n_times: u64 = buckets.iter().map(|it| it.count).sum();
+    let within = |share: u64| {
+        let wanted = (n_times * share).div_ceil(100);
+        let mut below = 0;
+        let bucket = buckets.iter().find(|it| {
+            below += it.count;
+            wanted <= below
+        });
+        let upper = bucket.and_then(|it| it.up_to_seconds);
+        upper.map_or_else(
+            || "longer than can be told".to_owned(),
+            |it| format!("within {}", units::duration(it)),
+        )
+    };
+    (n_times != 0).then(|| format!("half {}, 99 % {}, of {n_times}", within(50), within(99)))
 }
 
 /// The processes of one end, or who is there instead.

@@ -1,7 +1,7 @@
 //! What went wrong on an edge, by class: one table for everybody who shows it.
 
 use super::{table::Tone, units};
-use crate::query::proto::{Connections, Edge, Retransmits};
+use crate::query::proto::{Closed, Connections, Edge, Retransmits};
 
 /// A way to go wrong.
 pub(super) struct Fault {
@@ -39,10 +39,40 @@ pub(super) const FAULTS: &[Fault] = &[
         count: |edge| connections(edge, |it| it.unreachable),
     },
     Fault {
+        name: "reset at connect",
+        meaning: "a reset that was no answer to the SYN ended the connect",
+        tone: Tone::Alarm,
+        count: |edge| connections(edge, |it| it.connect_reset),
+    },
+    Fault {
         name: "failed otherwise",
         meaning: "connects that ended with any other error",
         tone: Tone::Alarm,
         count: |edge| connections(edge, |it| it.other),
+    },
+    Fault {
+        name: "retried",
+        meaning: "opened, but not by their first SYN: each took a second or more",
+        tone: Tone::Warning,
+        count: |edge| connections(edge, |it| it.retried),
+    },
+    Fault {
+        name: "never acknowledged",
+        meaning: "open connections that the kernel gave up: what was sent was never acknowledged",
+        tone: Tone::Alarm,
+        count: |edge| closed(edge, |it| it.unacknowledged),
+    },
+    Fault {
+        name: "dead when idle",
+        meaning: "open connections whose peer did not answer keep-alives",
+        tone: Tone::Alarm,
+        count: |edge| closed(edge, |it| it.keepalive),
+    },
+    Fault {
+        name: "window closed",
+        meaning: "open connections whose peer took no more data until the kernel gave up",
+        tone: Tone::Alarm,
+        count: |edge| closed(edge, |it| it.window),
     },
     Fault {
         name: "reset",
@@ -67,6 +97,12 @@ pub(super) const FAULTS: &[Fault] = &[
         meaning: "single losses, repaired within a round trip",
         tone: Tone::Warning,
         count: |edge| retransmits(edge, |it| it.fast),
+    },
+    Fault {
+        name: "time-outs",
+        meaning: "times that a retransmission timer fired, until something was acknowledged again",
+        tone: Tone::Alarm,
+        count: |edge| edge.network.as_ref()?.rto_episodes,
     },
     Fault {
         name: "time-out retransmits",
@@ -101,6 +137,10 @@ pub(super) fn in_words(edge: &Edge) -> String {
 
 fn connections(edge: &Edge, count: fn(&Connections) -> u64) -> Option<u64> {
     edge.connections.as_ref().map(count)
+}
+
+fn closed(edge: &Edge, count: fn(&Closed) -> u64) -> Option<u64> {
+    edge.connections.as_ref()?.closed.as_ref().map(count)
 }
 
 fn retransmits(edge: &Edge, count: fn(&Retransmits) -> Option<u64>) -> Option<u64> {

@@ -49,13 +49,17 @@ fn details(row: &Row<'_>, snapshot: &Snapshot, groups: &mut Groups) -> EdgeInFul
         parts.iter().flat_map(|edge| edge.recent.iter()).flat_map(|recents| recents.iter()).collect();
     recents.sort_by_key(|recent| Reverse(recent.ended));
     recents.truncate(MAX_KEPT);
+    let edge = row.edge();
+    let requests = edge.requests.iter().flat_map(|it| it.latency.buckets());
     EdgeInFull {
         edge: None,
         merged: parts.len() as u64,
         clients: processes(parts.iter().map(|edge| &edge.client), snapshot),
         servers: processes(parts.iter().map(|edge| &edge.server), snapshot),
-        request_latency: row.edge().requests.iter().flat_map(|it| it.latency.buckets()).map(bucket).collect(),
+        request_latency: requests.map(|(upper, count)| bucket((Some(upper), count))).collect(),
         recent_connections: recents.into_iter().map(|it| connection(it, snapshot)).collect(),
+        round_trips: edge.network.round_trips.buckets().map(bucket).collect(),
+        connect_times: edge.network.connect_times.buckets().map(bucket).collect(),
     }
 }
 
@@ -69,8 +73,8 @@ fn processes<'a>(peers: impl Iterator<Item = &'a Peer>, snapshot: &Snapshot) -> 
     processes.map(|process| shapes::target(process, &snapshot.node)).collect()
 }
 
-fn bucket((up_to, count): (Duration, u64)) -> Bucket {
-    Bucket { up_to_seconds: up_to.as_secs_f64(), count }
+fn bucket((up_to, count): (Option<Duration>, u64)) -> Bucket {
+    Bucket { up_to_seconds: up_to.map(|it| it.as_secs_f64()), count }
 }
 
 fn connection(recent: &Recent, snapshot: &Snapshot) -> RecentConnection {
@@ -106,6 +110,7 @@ mod tests {
         assert_eq!(item.edge, Some(row));
         assert_eq!((item.merged, item.clients[0].pid, item.servers[0].pid), (1, 41, 77));
         assert_eq!(item.request_latency.iter().map(|it| it.count).sum::<u64>(), 10);
+        assert_eq!([item.round_trips.len(), item.connect_times.len()], [16, 16]);
         let ended: Vec<_> = item.recent_connections.iter().map(|it| it.outcome.as_str()).collect();
         assert_eq!(ended, ["closed", "reset"], "the newest first");
     }

@@ -23,6 +23,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         packets,
         requests,
         network,
+        faults,
         // Who shows an edge in full gathers them.
         recent: _,
         first_seen,
@@ -37,7 +38,8 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         sum.last_seen = *last_seen;
     }
     sum.addresses = newest(sum.addresses, *addresses, is_later);
-    sum.network = networks(sum.network, *network, is_later);
+    add_network(&mut sum.network, network, is_later);
+    sum.faults = sum.faults.plus(*faults);
     sum.first_seen = sum.first_seen.min(*first_seen);
     sum.counts_since = sum.first_seen;
     sum.protocol = match (sum.protocol, *protocol) {
@@ -55,8 +57,18 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
 }
 
 fn both_connections(one: &Connections, another: &Connections) -> Connections {
-    let Connections { opened, failed, refused, timed_out, abandoned, unreachable, other, reset, active } =
-        another;
+    let Connections {
+        opened,
+        failed,
+        refused,
+        timed_out,
+        abandoned,
+        unreachable,
+        connect_reset,
+        other,
+        reset,
+        active,
+    } = another;
     Connections {
         opened: one.opened + opened,
         failed: one.failed + failed,
@@ -64,6 +76,7 @@ fn both_connections(one: &Connections, another: &Connections) -> Connections {
         timed_out: one.timed_out + timed_out,
         abandoned: one.abandoned + abandoned,
         unreachable: one.unreachable + unreachable,
+        connect_reset: one.connect_reset + connect_reset,
         other: one.other + other,
         reset: one.reset + reset,
         active: one.active + active,
@@ -89,8 +102,12 @@ fn newest<T>(sum: Option<T>, other: Option<T>, is_later: bool) -> Option<T> {
 }
 
 /// The round trip is that of the socket seen last.
-fn networks(sum: Network, Network { rtt, retransmits }: Network, is_later: bool) -> Network {
-    Network { rtt: newest(sum.rtt, rtt, is_later), retransmits: sum.retransmits + retransmits }
+fn add_network(sum: &mut Network, other: &Network, is_later: bool) {
+    let Network { rtt, retransmits, round_trips, connect_times } = other;
+    sum.rtt = newest(sum.rtt, *rtt, is_later);
+    sum.retransmits += retransmits;
+    sum.round_trips.merge(round_trips);
+    sum.connect_times.merge(connect_times);
 }
 
 #[cfg(test)]
@@ -115,7 +132,8 @@ mod tests {
         let requests = slower.requests.as_mut().unwrap();
         (0..90).for_each(|_| requests.latency.record(Duration::from_secs(1)));
         requests.count += 90;
-        slower.network = Network { rtt: Some(Duration::from_millis(3)), retransmits: 7 };
+        slower.network =
+            Network { rtt: Some(Duration::from_millis(3)), retransmits: 7, ..Network::default() };
         slower.confidence = Confidence::Port;
         slower.last_seen = Ktime(called.last_seen.0 + 1);
         slower.client = refused.client;
@@ -123,7 +141,7 @@ mod tests {
         let requests = sum.requests.unwrap();
         assert_eq!((requests.count, requests.errors, requests.latency.count()), (110, 2, 110));
         assert!(Some(Duration::from_secs(1)) <= requests.latency.quantile(0.5), "{requests:?}");
-        assert_eq!((sum.network.rtt, sum.network.retransmits), (Some(Duration::from_millis(3)), 7));
+        assert_eq!((sum.network.rtt, sum.network.retransmits), (Some(Duration::from_millis(3)), 12));
         assert_eq!((sum.confidence, &sum.client), (Confidence::Port, &slower.client));
     }
 

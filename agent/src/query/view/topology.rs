@@ -12,11 +12,14 @@ use super::{
     sort::{self, Amount},
 };
 use crate::{
-    assemble::edge::{self, EdgeId},
+    assemble::{
+        edge::{self, EdgeId},
+        faults::{self, Faults},
+    },
     query::{
         proto::{
-            BothWays, By, Connections, Edge, End, Filter, Network, Requests, Retransmits, RoleConfidence,
-            TopologyAnswer, Transport,
+            BothWays, By, Closed, Connections, Edge, End, Filter, Network, Requests, Retransmits,
+            RoleConfidence, TopologyAnswer, Transport,
         },
         snapshot::Snapshot,
     },
@@ -33,6 +36,9 @@ pub(crate) const COLUMNS: &[Amount<edge::Edge>] = &[
     ("p99", |it| known(it.requests.as_ref().and_then(|it| it.latency.quantile(0.99)).map(nanos))),
     ("rtt", |it| known(it.network.rtt.map(nanos))),
     ("retransmits", |it| it.network.retransmits),
+    ("timeouts", |it| it.faults.rto_episodes),
+    ("stalled", |it| nanos(it.faults.rto)),
+    ("retried", |it| it.faults.retried),
     ("last_seen", |it| it.last_seen.0),
 ];
 
@@ -148,11 +154,11 @@ pub(super) fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a
         transport: Transport::Tcp.into(),
         protocol: edge.protocol.map(str::to_owned),
         role_confidence: confidence(edge.confidence).into(),
-        connections: Some(connections(&edge.connections)),
+        connections: Some(connections(&edge.connections, &edge.faults)),
         bytes: Some(both_ways(edge.bytes)),
         packets: Some(both_ways(edge.packets)),
         requests: edge.requests.as_ref().map(|it| Box::new(requests(it))),
-        network: network(edge.network).map(Box::new),
+        network: network(&edge.network, &edge.faults).map(Box::new),
         first_seen: snapshot.wall(edge.first_seen).0,
         last_seen: snapshot.wall(edge.last_seen).0,
     }
@@ -169,7 +175,7 @@ fn confidence(confidence: edge::Confidence) -> RoleConfidence {
     }
 }
 
-fn connections(connections: &edge::Connections) -> Connections {
+fn connections(connections: &edge::Connections, faults: &Faults) -> Connections {
     let edge::Connections {
         opened,
         failed,
@@ -177,11 +183,31 @@ fn connections(connections: &edge::Connections) -> Connections {
         timed_out,
         abandoned,
         unreachable,
+        connect_reset,
         other,
         reset,
         active,
     } = *connections;
-    Connections { opened, failed, refused, timed_out, abandoned, unreachable, other, reset, active }
+    Connections {
+        opened,
+        failed,
+        refused,
+        timed_out,
+        abandoned,
+        unreachable,
+        other,
+        connect_reset,
+        reset,
+        active,
+        retried: faults.retried,
+        closed: Some(closed(faults.closed)),
+    }
+}
+
+fn closed(closed: faults::Closed) -> Closed {
+    let faults::Closed { fin, reset_by_client, reset_by_server, unacknowledged, keepalive, window, other } =
+        closed;
+    Closed { fin, reset_by_client, reset_by_server, unacknowledged, keepalive, window, other }
 }
 
 pub(super) fn both_ways(edge::BothWays { to_server, to_client }: edge::BothWays) -> BothWays {
@@ -200,13 +226,32 @@ fn requests(requests: &edge::Requests) -> Requests {
 }
 
 /// `None` when no socket told anything.
-fn network(edge::Network { rtt, retransmits }: edge::Network) -> Option<Network> {
-    let told = rtt.is_some() || retransmits != 0;
+fn network(network: &edge::Network, faults: &Faults) -> Option<Network> {
+    // The times are for those who look at one edge.
+    let edge::Network { rtt, retransmits, round_trips: _, connect_times: _ } = network;
+    let told = rtt.is_some() || *retransmits != 0 || faults.rto_episodes != 0;
     told.then(|| Network {
         rtt_seconds: rtt.as_ref().map(Duration::as_secs_f64),
-        retransmits: Some(Retransmits { total: retransmits, ..Retransmits::default() }),
-        rto_seconds: None,
+        retransmits: Some(by_cause(*retransmits, &faults.retransmits)),
+        rto_seconds: Some(faults.rto.as_secs_f64()),
+        rto_episodes: Some(faults.rto_episodes),
     })
+}
+
+/// An older kernel has the total only.
+fn by_cause(total: u64, causes: &faults::Retransmits) -> Retransmits {
+    let faults::Retransmits { syn, fast, rto, slow_start, tlp, other } = *causes;
+    let is_known = total == 0 || *causes != faults::Retransmits::default();
+    let known = |count| is_known.then_some(count);
+    Retransmits {
+        total,
+        syn: known(syn),
+        fast: known(fast),
+        rto: known(rto),
+        slow_start: known(slow_start),
+        tlp: known(tlp),
+        other: known(other),
+    }
 }
 
 #[cfg(test)]
@@ -307,6 +352,15 @@ mod tests {
     fn what_is_no_edge_is_refused() {
         let filter = Filter { edge: Some("shop".to_owned()), ..Filter::default() };
         assert!(matches!(answer(&samples::snapshot(), &filter), Err(Refusal::BadEdge { .. })));
+    }
+
+    #[test]
+    fn causes_that_were_not_told_apart_are_unknown() {
+        let none = faults::Retransmits::default();
+        assert_eq!(by_cause(0, &none).fast, Some(0));
+        assert_eq!(by_cause(3, &none).fast, None);
+        let fast = faults::Retransmits { fast: 3, ..none };
+        assert_eq!((by_cause(3, &fast).fast, by_cause(3, &fast).rto), (Some(3), Some(0)));
     }
 
     #[test]

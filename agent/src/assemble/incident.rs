@@ -1,0 +1,84 @@
+//! What happened to one connection that its user may have felt.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use agent_common::event::{fault::RtoEnded, sock::role as kernel_role};
+
+use super::{address, connection::End, faults::Death, role::Role, sockets::Surroundings};
+use crate::{clock::Ktime, targets::process::Process};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// The connect was answered, but not its first SYN.
+    ConnectedLate { syns: u32, took: Option<Duration> },
+    /// Nothing was acknowledged for so long, and the retransmission timer fired so often.
+    Stalled { lasted: Duration, expiries: u32 },
+    /// The kernel gave the connection up.
+    Died(Death),
+}
+
+/// One of them, at one of the two sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    pub happened: Happened,
+    /// Whose socket it was; `None`: the process is not known any more.
+    pub owner: Option<Arc<Process>>,
+    pub other: Other,
+    pub at: Ktime,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    Server(SocketAddr),
+    /// A client of the own port. Its port means nothing.
+    Client(std::net::IpAddr, u16),
+}
+
+impl Incident {
+    #[must_use]
+    pub(super) fn stalled(record: &RtoEnded, owner: Option<&Arc<Process>>) -> Self {
+        let at = Ktime(record.header.ktime_ns);
+        let (local, remote) = (record.local_port, record.remote_port);
+        let serves = match record.role {
+            kernel_role::SERVER => true,
+            kernel_role::CLIENT => false,
+            // Older than the agent: clients' ports are high.
+            _ => local < remote,
+        };
+        let remote = SocketAddr::new(address::ip(record.remote), remote);
+        Self {
+            happened: Happened::Stalled {
+                lasted: at.since(Ktime(record.began_ktime_ns)),
+                expiries: record.expiries,
+            },
+            owner: owner.map(Arc::clone),
+            other: if serves { Other::Client(remote.ip(), local) } else { Other::Server(remote) },
+            at,
+        }
+    }
+}
+
+/// What is new of `end`, which was `known` before.
+pub(super) fn of<'a>(
+    end: &'a End,
+    known: Option<&End>,
+    around: &'a Surroundings<'_>,
+) -> impl Iterator<Item = Incident> + use<'a> {
+    // Who serves may be asked by whoever does not mean it: only who connects is told of its handshake.
+    let is_late = known.is_none() && end.connect_took.is_some() && end.handshake_repeats != 0;
+    let late = is_late.then_some(Happened::ConnectedLate {
+        syns: end.handshake_repeats.saturating_add(1),
+        took: end.connect_took,
+    });
+    let died = end.death().filter(|_| known.is_none_or(|it| it.death().is_none())).map(Happened::Died);
+    late.into_iter().chain(died).map(|happened| Incident {
+        happened,
+        owner: around.directory.get(end.tgid).map(|known| Arc::clone(&known.process)),
+        other: match end.role {
+            Role::Client => Other::Server(end.remote.into()),
+            Role::Server => Other::Client(end.remote.0, end.local.1),
+        },
+        at: around.now,
+    })
+}
