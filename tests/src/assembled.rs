@@ -5,6 +5,7 @@ use std::{mem, sync::Arc, time::Duration};
 use agent::{
     assemble::{edge::Edge, state::State},
     clock::{self, Clock},
+    detect::{Detectors, Input, finding::Finding},
     targets::{proc, process::Tgid},
     vitals::Vitals,
 };
@@ -13,18 +14,22 @@ use agent_common::event::Event;
 use crate::Observer;
 
 /// The state as the agent assembles it, when it knows only these processes.
-pub struct Assembled(State);
+pub struct Assembled {
+    state: State,
+    detectors: Detectors,
+}
 
 impl Assembled {
     #[track_caller]
     pub fn new(pids: &[u32]) -> Self {
-        let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(60));
+        let vitals = Arc::new(Vitals::new());
+        let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(60));
         let clock = Clock::new();
         for pid in pids {
             let process = proc::read(Tgid(*pid), &clock).unwrap_or_else(|error| panic!("{error}"));
             state.process(Arc::new(process));
         }
-        Self(state)
+        Self { state, detectors: Detectors::new(vitals) }
     }
 
     /// Takes a dump of the sockets, and what was reported meanwhile, as far as `pids` own it.
@@ -37,15 +42,24 @@ impl Assembled {
         events.retain(|event| match event {
             Event::Closed(it) => pids.contains(&it.row.state.tgid),
             Event::ConnectFailed(it) => pids.contains(&it.row.state.tgid),
+            Event::RtoEnded(it) => pids.contains(&it.tgid),
             _ => true,
         });
         let now = clock::now();
-        self.0.rows(&rows, now);
-        self.0.events(&events, now);
+        let of_rows = self.state.rows(&rows, now);
+        let output = self.state.events(&events, now);
+        for incident in of_rows.iter().chain(&output.incidents) {
+            self.detectors.input(Input::Incident(incident));
+        }
+    }
+
+    /// What the detectors say of what happened to connections.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.detectors.findings()
     }
 
     /// The edges to a server's port.
     pub fn edges(&self, port: u16) -> Vec<Arc<Edge>> {
-        self.0.edges().iter().filter(|edge| edge.server_port == port).map(Arc::clone).collect()
+        self.state.edges().iter().filter(|edge| edge.server_port == port).map(Arc::clone).collect()
     }
 }

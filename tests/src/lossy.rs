@@ -16,6 +16,7 @@ pub struct Lossy {
 }
 
 impl Lossy {
+    /// Each packet is one segment.
     #[track_caller]
     #[expect(clippy::new_without_default, reason = "it makes something outside of the process")]
     pub fn new() -> Self {
@@ -28,12 +29,22 @@ impl Lossy {
         Self::with(|dropper| _ = dropper.arg(port.to_string()))
     }
 
+    /// A packet may be many segments, and is lost as a whole.
+    #[track_caller]
+    pub fn offloaded() -> Self {
+        Self::between(three_namespaces(), |_| {})
+    }
+
     #[track_caller]
     fn with(finish: impl FnOnce(&mut Command)) -> Self {
         let (a, host, b) = three_namespaces();
-        // So that a packet is a segment.
         a.exec("ip", ["link", "set", "a0", "gso_max_segs", "1"]);
         b.exec("ip", ["link", "set", "b0", "gso_max_segs", "1"]);
+        Self::between((a, host, b), finish)
+    }
+
+    #[track_caller]
+    fn between((a, host, b): (NetNs, NetNs, NetNs), finish: impl FnOnce(&mut Command)) -> Self {
         let mut dropper = host.command(paths::built("target-dropper"));
         dropper.arg("ha");
         finish(&mut dropper);

@@ -30,4 +30,4 @@ pub use uprobes::AttachedFile;
 #[doc(hidden)]
 pub use btf::Btf;
 #[doc(hidden)]
-pub use load::{VerifierCost, verifier_costs};
+pub use load::{RunTime, VerifierCost, verifier_costs};

@@ -7,6 +7,8 @@
 //! | `connect ADDR [TIMEOUT_MS]` | `id`, `local`, `peer` |
 //! | `send ID N`, `recv ID N` | `bytes` |
 //! | `stats ID` | TCP_INFO |
+//! | `nodelay ID`, `user-timeout ID MS` | nothing |
+//! | `keepalive ID IDLE_S INTERVAL_S PROBES` | nothing |
 //! | `shutdown ID`, `close ID`, `reset ID` | nothing |
 //! | `short N ADDR` | `done`, `failed`: connections that send 100 bytes, read 100 and close |
 //!
@@ -21,7 +23,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::tcp_info::TcpInfo;
 
@@ -62,6 +64,22 @@ impl Commands {
             "stats" => self.stream(word(words)?).and_then(|it| Ok(TcpInfo::of(it)?.to_json())),
             "shutdown" => {
                 self.stream(word(words)?)?.shutdown(std::net::Shutdown::Write)?;
+                Ok(json!({}))
+            }
+            "nodelay" => {
+                self.stream(word(words)?)?.set_nodelay(true)?;
+                Ok(json!({}))
+            }
+            "user-timeout" => {
+                let stream = self.stream(word(words)?)?;
+                SockRef::from(stream).set_tcp_user_timeout(Some(Duration::from_millis(word(words)?)))?;
+                Ok(json!({}))
+            }
+            "keepalive" => {
+                let stream = self.stream(word(words)?)?;
+                let mut seconds = || word(words).map(Duration::from_secs);
+                let keepalive = TcpKeepalive::new().with_time(seconds()?).with_interval(seconds()?);
+                SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(word(words)?))?;
                 Ok(json!({}))
             }
             "reset" => {
@@ -214,6 +232,9 @@ mod tests {
             "send 1",
             "send 1 x",
             "close 7",
+            "nodelay 7",
+            "user-timeout 7 100",
+            "keepalive 7 1 1 2",
             "listen nowhere",
             "listen 127.0.0.1:0 1 2",
         ];

@@ -15,7 +15,12 @@ mod offset {
     pub(super) const SEGS_IN: usize = 140;
     pub(super) const BYTES_SENT: usize = 200;
     pub(super) const BYTES_RETRANS: usize = 208;
-    pub(super) const END: usize = 216;
+    pub(super) const REQUIRED: usize = 216;
+    // Since Linux 6.7.
+    pub(super) const TOTAL_RTO: usize = 240;
+    pub(super) const TOTAL_RTO_RECOVERIES: usize = 242;
+    pub(super) const TOTAL_RTO_MS: usize = 244;
+    pub(super) const END: usize = 248;
 }
 
 /// By the number, from 1.
@@ -34,7 +39,11 @@ const STATES: [&str; 12] = [
     "new_syn_recv",
 ];
 
-pub(crate) struct TcpInfo([u8; offset::END]);
+pub(crate) struct TcpInfo {
+    bytes: [u8; offset::END],
+    /// How many of them this kernel knows.
+    length: usize,
+}
 
 impl TcpInfo {
     /// `libc::tcp_info` ends before the byte counts, hence the raw bytes.
@@ -49,17 +58,19 @@ impl TcpInfo {
         if failed != 0 {
             return Err(io::Error::last_os_error());
         }
-        if (length as usize) < bytes.len() {
+        let length = length as usize;
+        if length < offset::REQUIRED {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "this kernel's TCP_INFO has no bytes_sent",
             ));
         }
-        Ok(Self(bytes))
+        Ok(Self { bytes, length })
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let state = usize::from(self.0[offset::STATE]);
+        let state = usize::from(self.bytes[offset::STATE]);
+        let newest = offset::END <= self.length;
         json!({
             "state": state.checked_sub(1).and_then(|it| STATES.get(it)),
             "bytes_sent": self.u64(offset::BYTES_SENT),
@@ -70,14 +81,21 @@ impl TcpInfo {
             "segs_in": self.u32(offset::SEGS_IN),
             "total_retrans": self.u32(offset::TOTAL_RETRANS),
             "rtt_us": self.u32(offset::RTT),
+            "total_rto": newest.then(|| self.u16(offset::TOTAL_RTO)),
+            "total_rto_recoveries": newest.then(|| self.u16(offset::TOTAL_RTO_RECOVERIES)),
+            "total_rto_ms": newest.then(|| self.u32(offset::TOTAL_RTO_MS)),
         })
     }
 
+    fn u16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes(std::array::from_fn(|i| self.bytes[at + i]))
+    }
+
     fn u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(std::array::from_fn(|i| self.0[at + i]))
+        u32::from_ne_bytes(std::array::from_fn(|i| self.bytes[at + i]))
     }
 
     fn u64(&self, at: usize) -> u64 {
-        u64::from_ne_bytes(std::array::from_fn(|i| self.0[at + i]))
+        u64::from_ne_bytes(std::array::from_fn(|i| self.bytes[at + i]))
     }
 }
