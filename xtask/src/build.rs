@@ -17,11 +17,15 @@ pub(crate) struct Options {
     /// Optimize and strip: leaves target/release/taskscope.
     #[arg(long)]
     release: bool,
+
+    /// With the C library inside, for an image that holds nothing else.
+    #[arg(long = "static")]
+    is_static: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let profile = if options.release { Profile::Release } else { Profile::Debug };
-    let program = taskscope(profile)?;
+    let program = if options.is_static { static_taskscope(profile) } else { taskscope(profile) }?;
     let n_bytes = fs::metadata(&program).with_context(|| program.display().to_string())?.len();
     println!("{} ({:.1} MiB)", program.display(), n_bytes as f64 / f64::from(1 << 20));
     Ok(())
@@ -41,6 +45,18 @@ pub(crate) fn taskscope(profile: Profile) -> anyhow::Result<PathBuf> {
         cargo.arg("--release");
     }
     sh::run(&mut cargo)?;
+    Ok(program(profile))
+}
+
+/// In the same place. Only the program itself is told: what it depends on is compiled alike for both.
+fn static_taskscope(profile: Profile) -> anyhow::Result<PathBuf> {
+    bpf::object()?;
+    let mut cargo = host_cargo("rustc")?;
+    cargo.args(["--package", "agent", "--bin", "taskscope"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    sh::run(cargo.args(["--", "-C", "target-feature=+crt-static"]))?;
     Ok(program(profile))
 }
 

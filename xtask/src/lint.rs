@@ -8,12 +8,13 @@ use clap::Args;
 use crate::{
     bpf, fuzz,
     host::{host_cargo, plain_cargo},
-    setup, sh,
+    manifests, setup, sh,
 };
 
-/// Checks form (rustfmt), habits (clippy on both halves, warnings are errors) and dependencies (cargo-deny).
+/// Checks form (rustfmt), habits (clippy on both halves, warnings are errors), dependencies (cargo-deny) and
+/// the manifests for Kubernetes (kustomize, kubeconform).
 ///
-/// The first run compiles all dependencies for clippy and installs cargo-deny: some minutes.
+/// The first run compiles all dependencies for clippy and installs the tools: some minutes.
 /// For what no compiler sees (directions of `use`, sizes, documents), there is `tidy`.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -28,6 +29,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     clippy(&ClippyOptions::default())?;
     fuzz_targets()?;
     deny()?;
+    manifests::check()?;
     if options.advisories {
         deny_check(&["advisories"])?;
     }

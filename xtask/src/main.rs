@@ -14,6 +14,7 @@ mod fixtures;
 mod fuzz;
 mod host;
 mod lint;
+mod manifests;
 mod run;
 mod setup;
 mod sh;
@@ -39,6 +40,7 @@ enum Task {
     Test(test::Options),
     Fuzz(fuzz::Options),
     Bench(bench::Options),
+    Manifests(manifests::Options),
     Tidy(tidy::Options),
     Ci(ci::Options),
 }
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options).map(done),
         Task::Bench(options) => bench::run(&options).map(done),
+        Task::Manifests(options) => manifests::run(&options).map(done),
         Task::Tidy(options) => tidy::run(&options).map(done),
         Task::Ci(options) => ci::run(&options),
     };

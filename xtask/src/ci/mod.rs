@@ -7,11 +7,11 @@ use std::{fs, process::ExitCode, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser as _};
 
-use crate::{clock, lint, setup, sh, test, tidy};
+use crate::{clock, lint, manifests, setup, sh, test, tidy};
 
 /// Runs all that must pass before a change goes in, and says how long each part took.
 ///
-/// Formatting, clippy on both halves and the fuzz targets, dependency rules, tidy, then the tests, by the very command
+/// Formatting, clippy on both halves and the fuzz targets, dependency rules, manifests, tidy, then the tests, by the very command
 /// that README.md tells its readers; a test that would skip itself fails. From nothing it takes
 /// under 25 minutes on two cores, most of them compiling.
 #[derive(Args)]
@@ -37,13 +37,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ensure!(counted.failed == 0, "{} tests failed", counted.failed);
         Ok(())
     };
-    let parts: [(&'static str, &mut dyn FnMut() -> anyhow::Result<()>); 8] = [
+    let parts: [(&'static str, &mut dyn FnMut() -> anyhow::Result<()>); 9] = [
         ("setup", &mut || setup::ensure(setup::Group::FOR_CI)),
         ("format", &mut lint::format),
         ("clippy, kernel half", &mut lint::kernel_half),
         ("clippy, host half", &mut lint::host_half),
         ("fuzz targets", &mut lint::fuzz_targets),
         ("dependencies", &mut lint::deny),
+        ("manifests", &mut manifests::check),
         ("test", &mut run_tests),
         // After the tests have built what the documents are compared with.
         ("tidy", &mut || tidy::run(&tidy::Options::default())),

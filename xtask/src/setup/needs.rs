@@ -14,7 +14,7 @@ use crate::{compiler, sh};
 pub(crate) enum Group {
     /// Compiling both halves.
     Build,
-    /// Formatting, clippy, dependency rules.
+    /// Formatting, clippy, dependency rules, manifests.
     Lint,
     /// The shop of the demo.
     Demo,
@@ -134,9 +134,9 @@ pub(super) const NEEDS: &[Need] = &[
         get: Get::Apt(&["redis-server"]),
     },
     Need {
-        groups: &[Group::Demo, Group::Test],
+        groups: &[Group::Lint, Group::Demo, Group::Test],
         name: "Go",
-        why: "builds the Go targets and the Collector",
+        why: "builds the Go targets, the Collector and the checkers of manifests",
         found: Found::By(go_is_new_enough),
         get: Get::Go(&["golang-go"]),
     },
