@@ -19,7 +19,7 @@ const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 const TRACEPOINTS: [&str; 3] = ["inet_sock_set_state", "tcp_rcv_space_adjust", "tcp_destroy_sock"];
 
 const UPGRADE: &str = "use Linux 6.6 or later";
-pub(crate) const PRIVILEGES: &str = "run it as root (`sudo taskscope agent`), or as the unit deploy/taskscope.service, \
+pub(crate) const PRIVILEGES: &str = "run it as root (`sudo taskscope agent`), or as deploy/ starts it (a systemd unit, a DaemonSet), \
     or give the file what it needs: `sudo setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace,cap_dac_read_search=ep \
     $(command -v taskscope)`";
 pub(crate) const HOST_PID: &str =

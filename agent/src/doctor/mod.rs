@@ -4,6 +4,8 @@
 //! not know aya: what really loads is said by `kernel`.
 
 mod capabilities;
+#[cfg(test)]
+mod deployed;
 mod facts;
 mod features;
 mod ground;
