@@ -57,22 +57,44 @@ impl Agent {
 
     #[track_caller]
     fn launch<A: AsRef<OsStr>>(socket: PathBuf, dir: TempDir, flags: impl IntoIterator<Item = A>) -> Self {
+        let mut command = taskscope();
+        command.args(["agent", "--xdp", "off"]).args(flags);
+        Self::begin(&command, socket, dir)
+            .unwrap_or_else(|ended| panic!("the agent ended with {}: {}", ended.status, ended.log))
+    }
+
+    /// By a whole command line, to which the socket is added; or how it ended before it answered.
+    #[track_caller]
+    pub fn attempt(command: &Command) -> Result<Self, Ended> {
+        let dir = tempfile::tempdir().expect("there is a folder for temporary files");
+        let socket = dir.path().join("agent.sock");
+        Self::begin(command, socket, dir)
+    }
+
+    #[track_caller]
+    fn begin(command: &Command, socket: PathBuf, dir: TempDir) -> Result<Self, Ended> {
         let log = dir.path().join("agent.log");
         let started = clock::now();
-        let mut command = taskscope();
-        command.args(["agent", "--xdp", "off", "--socket"]).arg(&socket).args(flags);
-        let child = mortal(&command)
+        let child = mortal(command)
+            .arg("--socket")
+            .arg(&socket)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).expect("the folder is ours"))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start the agent: {error}"));
         let mut agent = Self { child, socket, log, started, _dir: dir };
-        eventually("an answer of the agent", || {
-            agent.assert_alive();
-            agent.run(["status"]).status.success().then_some(())
+        let ended = eventually("an answer of the agent", || {
+            let ended = agent.child.try_wait().expect("a child can be waited for");
+            if ended.is_some() {
+                return Some(ended);
+            }
+            agent.run(["status"]).status.success().then_some(None)
         });
-        agent
+        match ended {
+            Some(status) => Err(Ended { status, took: agent.age(), log: agent.log() }),
+            None => Ok(agent),
+        }
     }
 
     pub fn pid(&self) -> u32 {

@@ -14,6 +14,7 @@ pub mod observer;
 pub mod own_maps;
 pub mod paths;
 mod patience;
+pub mod privileges;
 mod require;
 pub mod residue;
 pub mod shop;

@@ -94,6 +94,13 @@ impl NetNs {
         command
     }
 
+    /// A command with its arguments, as [`command`](Self::command); its variables are left out.
+    pub fn wrap(&self, command: &Command) -> Command {
+        let mut inside = self.command(command.get_program());
+        inside.args(command.get_args());
+        inside
+    }
+
     /// Runs a program inside to its end, which must be a success, and returns what it printed.
     #[track_caller]
     pub fn exec<A: AsRef<OsStr>>(

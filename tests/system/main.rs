@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "each test says what it measured")]
 
 mod bad_input;
+mod capabilities;
 mod collector;
 mod edge;
 mod export;
