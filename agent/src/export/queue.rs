@@ -1,43 +1,41 @@
-//! Spans that wait for export: bounded, the oldest go first when there is no room.
+//! Items that wait for export: bounded, the oldest go first when there is no room.
 
-use std::collections::VecDeque;
-
-use crate::assemble::span::{Batch, Span};
+use std::{collections::VecDeque, sync::Arc};
 
 #[derive(Debug)]
-pub(super) struct Queue {
-    /// Of the first batch, `n_gone` spans are gone already.
-    batches: VecDeque<Batch>,
+pub(super) struct Queue<T> {
+    /// Of the first batch, `n_gone` items are gone already.
+    batches: VecDeque<Arc<Vec<T>>>,
     n_gone: usize,
-    n_spans: usize,
+    n_items: usize,
     capacity: usize,
 }
 
-impl Queue {
+impl<T> Queue<T> {
     /// Room for at least one.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { batches: VecDeque::new(), n_gone: 0, n_spans: 0, capacity: capacity.max(1) }
+        Self { batches: VecDeque::new(), n_gone: 0, n_items: 0, capacity: capacity.max(1) }
     }
 
     /// How many had to go.
     #[must_use]
-    pub(super) fn push(&mut self, batch: Batch) -> u64 {
-        self.n_spans += batch.len();
+    pub(super) fn push(&mut self, batch: Arc<Vec<T>>) -> u64 {
+        self.n_items += batch.len();
         self.batches.push_back(batch);
-        let excess = self.n_spans.saturating_sub(self.capacity);
+        let excess = self.n_items.saturating_sub(self.capacity);
         self.remove(excess);
         excess as u64
     }
 
     /// The oldest, at most `n`; they stay.
-    pub(super) fn oldest(&self, n: usize) -> Vec<&Span> {
+    pub(super) fn oldest(&self, n: usize) -> Vec<&T> {
         self.batches.iter().flat_map(|batch| batch.iter()).skip(self.n_gone).take(n).collect()
     }
 
     /// The `n` oldest go.
     pub(super) fn remove(&mut self, n: usize) {
-        let n = n.min(self.n_spans);
-        self.n_spans -= n;
+        let n = n.min(self.n_items);
+        self.n_items -= n;
         self.n_gone += n;
         while let Some(first) = self.batches.front()
             && first.len() <= self.n_gone
@@ -48,16 +46,14 @@ impl Queue {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.n_spans
+        self.n_items
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::export::testing;
+    use crate::{assemble::span::Span, export::testing};
 
     #[test]
     fn first_in_first_out() {
@@ -110,7 +106,7 @@ mod tests {
         assert_eq!(format!("gone {gone}{text}, left{}", names(&queue, 9)), want);
     }
 
-    fn names(queue: &Queue, n: usize) -> String {
+    fn names(queue: &Queue<Span>, n: usize) -> String {
         queue.oldest(n).into_iter().map(|it| format!(" {}", it.goid)).collect()
     }
 }

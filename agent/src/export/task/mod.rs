@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 pub(super) mod durations;
 pub(super) mod metrics;
+mod shipper;
 pub(super) mod spans;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,11 @@ pub struct Pace {
     /// Spans in a request at most; as soon as so many wait they are sent. Large, because each request
     /// has a price of its own: headers, a compressor, some wake-ups.
     pub batch: usize,
-    /// A span waits no longer than this for others: backends ignore late ones in part.
+    /// One waits no longer than this for others: backends ignore late ones in part.
     pub ship_every: Duration,
     pub backoff_first: Duration,
     pub backoff_max: Duration,
-    /// How long the last spans and metrics may take at shutdown.
+    /// How long the last ones and the last metrics may take at shutdown.
     pub drain: Duration,
 }
 
