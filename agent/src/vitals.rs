@@ -103,6 +103,22 @@ vitals! {
     MetricsFailed => Lost("metric_request_failed");
     /// Points of accepted metric requests that the collector threw away.
     MetricPointsRefused => Lost("metric_points_refused");
+    /// Log events that were made: each stands for one or more failed connects.
+    LogsMade => Total("log_events_made");
+    /// Log events accepted by the collector.
+    LogsSent => Total("log_events_sent");
+    /// Failed connects that are in no log event, because the way there was full.
+    LogsNotTold => Lost("log_way_full");
+    /// Failed connects that are in no log event, because too many clients and servers fail at once.
+    LogsTooMany => Lost("too_many_log_events");
+    /// Log events that the bounded queue let go, oldest first.
+    LogsQueueFull => Lost("log_queue_full");
+    /// Log events that the collector refused for good.
+    LogsRefused => Lost("log_refused");
+    /// Log events that were still waiting when the agent had to leave.
+    LogsLostAtShutdown => Lost("log_shutdown");
+    /// Log events waiting for export.
+    LogsQueued => Level("log_events_queued");
     /// Export requests that failed and were tried again.
     ExportRetries => Total("export_retries");
     /// Processes under watch.
@@ -131,12 +147,20 @@ pub enum Part {
     State,
     SpanExport,
     MetricExport,
+    LogExport,
     Query,
 }
 
 impl Part {
-    pub const ALL: &[Self] =
-        &[Self::Kernel, Self::Targets, Self::State, Self::SpanExport, Self::MetricExport, Self::Query];
+    pub const ALL: &[Self] = &[
+        Self::Kernel,
+        Self::Targets,
+        Self::State,
+        Self::SpanExport,
+        Self::MetricExport,
+        Self::LogExport,
+        Self::Query,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -146,6 +170,7 @@ impl Part {
             Self::State => "state",
             Self::SpanExport => "span_export",
             Self::MetricExport => "metric_export",
+            Self::LogExport => "log_export",
             Self::Query => "query",
         }
     }

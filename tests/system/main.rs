@@ -9,6 +9,7 @@ mod collector;
 mod edge;
 mod export;
 mod lifecycle;
+mod logs;
 mod many;
 mod schema;
 mod shop;

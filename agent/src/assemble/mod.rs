@@ -12,6 +12,7 @@ pub mod faults;
 pub mod histogram;
 mod http;
 pub mod incident;
+pub mod network_event;
 mod places;
 pub mod recent;
 mod requests;

@@ -101,8 +101,8 @@ fn long_help(setting: &Setting) -> String {
     let default = match setting.default {
         DefaultOf::Value(text) | DefaultOf::Unset(text) => text,
     };
-    let [traces, metrics] = Signal::ALL.map(Some);
-    let otel = [traces, metrics, None].into_iter().filter_map(|it| setting.otel_variable(it));
+    let signals = Signal::ALL.map(Some).into_iter().chain([None]);
+    let otel = signals.filter_map(|it| setting.otel_variable(it));
     let variables = std::iter::once(setting.variable()).chain(otel);
     let variables = variables.collect::<Vec<_>>().join(", ");
     let file = if setting.in_file() { format!("\nIn the file: {name}") } else { String::new() };

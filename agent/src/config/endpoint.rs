@@ -37,8 +37,8 @@ impl Endpoint {
     /// at the end is no mistake.
     pub(crate) fn url_of(&self, signal: Signal) -> String {
         let path = self.path.trim_end_matches('/');
-        let path = path.strip_suffix("/v1/traces").or(path.strip_suffix("/v1/metrics")).unwrap_or(path);
-        format!("{}{path}/v1/{}", self.base, signal.name())
+        let below = Signal::ALL.iter().find_map(|it| path.strip_suffix(it.path()));
+        format!("{}{}{}", self.base, below.unwrap_or(path), signal.path())
     }
 }
 
@@ -106,6 +106,7 @@ mod tests {
         check("HTTPS://a/b/", "https://a/b/ https://a/b/v1/traces https://a/b/v1/metrics http");
         check("http://a:4318", "http://a:4318 http://a:4318/v1/traces http://a:4318/v1/metrics http");
         check("http://a/v1/traces", "http://a/v1/traces http://a/v1/traces http://a/v1/metrics http");
+        check("http://a/v1/logs", "http://a/v1/logs http://a/v1/traces http://a/v1/metrics http");
         check("http://[::1]:1/", "http://[::1]:1/ http://[::1]:1/v1/traces http://[::1]:1/v1/metrics any");
     }
 

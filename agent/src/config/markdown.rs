@@ -24,7 +24,7 @@ fn row(setting: &Setting) -> [String; 6] {
         Shape::One | Shape::List => format!("`{} {}`", setting.flag(), setting.value),
         Shape::Switch => format!("`{0}`, `{1}`", setting.flag(), setting.flag().replacen("--", "--no-", 1)),
     };
-    let otel = setting.otel.map(|word| format!(", `OTEL_EXPORTER_OTLP_{{,TRACES_,METRICS_}}{word}`"));
+    let otel = setting.otel.map(|word| format!(", `OTEL_EXPORTER_OTLP_{{,TRACES_,METRICS_,LOGS_}}{word}`"));
     let default = match setting.default {
         Default::Value(text) => format!("`{text}`"),
         Default::Unset(text) => text.to_owned(),

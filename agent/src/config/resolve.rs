@@ -44,10 +44,16 @@ pub fn socket(typed: Option<&str>, env: Env<'_>) -> Result<PathBuf, ConfigError>
 
 /// Touches nothing but its argument.
 pub fn resolve(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
+    let network_events = sources.must(Key::NetworkEvents, value::switch)?;
     Ok(Settings {
         socket: sources.must(Key::Socket, value::path)?,
         listen: sources.one(Key::Listen, value::address)?,
-        otlp: Exports { traces: otlp(sources, Signal::Traces)?, metrics: otlp(sources, Signal::Metrics)? },
+        otlp: Exports {
+            traces: otlp(sources, Signal::Traces)?,
+            metrics: otlp(sources, Signal::Metrics)?,
+            // Bad settings are told even if they are not used.
+            logs: otlp(sources, Signal::Logs)?.filter(|_| network_events),
+        },
         export_queue: sources.must(Key::ExportQueue, |it| value::number_within(it, 1, MAX_EXPORT_QUEUE))?,
         metrics_interval: sources
             .must(Key::MetricsInterval, |it| value::duration_within(it, Duration::from_secs(1), HOUR))?,
@@ -55,6 +61,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
         interfaces: sources.list(Key::Interface, value::text)?,
         selection: selection(sources)?,
         http_spans: sources.must(Key::HttpSpans, value::switch)?,
+        network_events,
         node: sources.one(Key::Node, value::text)?.unwrap_or_else(|| sources.hostname.to_owned()),
         resource_attributes: otel::resource_attributes(sources.env),
         window: sources.must(Key::Window, |it| value::duration_within(it, Duration::from_secs(10), HOUR))?,

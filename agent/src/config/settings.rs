@@ -7,16 +7,28 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 pub enum Signal {
     Traces,
     Metrics,
+    Logs,
 }
 
 impl Signal {
-    pub const ALL: [Self; 2] = [Self::Traces, Self::Metrics];
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Traces => "traces",
             Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// Of requests over HTTP.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
         }
     }
 }
@@ -26,13 +38,14 @@ impl Signal {
 pub struct Exports {
     pub traces: Option<Otlp>,
     pub metrics: Option<Otlp>,
+    pub logs: Option<Otlp>,
 }
 
 impl Exports {
     /// Those that go somewhere.
     pub fn each(&self) -> impl Iterator<Item = (Signal, &Otlp)> {
-        let [traces, metrics] = Signal::ALL;
-        [(traces, &self.traces), (metrics, &self.metrics)]
+        let [traces, metrics, logs] = Signal::ALL;
+        [(traces, &self.traces), (metrics, &self.metrics), (logs, &self.logs)]
             .into_iter()
             .filter_map(|(signal, otlp)| Some((signal, otlp.as_ref()?)))
     }
@@ -131,6 +144,8 @@ pub struct Settings {
     pub selection: Selection,
     /// Uprobes on Go programs' HTTP.
     pub http_spans: bool,
+    /// What goes wrong in the network, as log events.
+    pub network_events: bool,
     /// Name of this node: `host.name`, and `k8s.node.name` of processes in pods.
     pub node: String,
     /// Of the agent itself, from `OTEL_RESOURCE_ATTRIBUTES`.

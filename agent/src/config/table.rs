@@ -130,7 +130,7 @@ settings! {
         "Interface for the packet program; repeat for more",
         "one run for each packet that comes in: 7 ns to 26 ns for an empty program" }
     OtlpEndpoint: "otlp_endpoint" One "URL" Unset "nothing is exported" otel "ENDPOINT" {
-        "Where traces and metrics go, such as http://localhost:4317",
+        "Where traces, metrics and log events go, such as http://localhost:4317",
         "about 2 ms of CPU and 350 kB, before compression, for 1,000 spans" }
     OtlpProtocol: "otlp_protocol" One "grpc|http/protobuf" Unset "http/protobuf on port 4318 or with a path, else grpc"
         otel "PROTOCOL" {
@@ -157,6 +157,9 @@ settings! {
     ExportQueue: "export_queue" One "SPANS" Value "8192" {
         "Spans that may wait for export; beyond, the oldest go and are counted",
         "roughly 1 KiB of memory for each that waits" }
+    NetworkEvents: "network_events" Switch "" Value "true" {
+        "Send failed connects as log events",
+        "for each client, server and class one event each 10 s, however many fail" }
     MetricsInterval: "metrics_interval" One "DURATION" Value "10s" {
         "How often metrics are exported",
         "one request each time, which grows with the number of edges" }

@@ -110,15 +110,15 @@ fn export(facts: &Facts, settings: &Settings) -> Check {
     let mut verdict = Verdict::new();
     facts.need_start(&mut verdict);
     let places: Vec<_> = settings.otlp.each().map(|(signal, otlp)| place(signal, otlp)).collect();
-    match places.len() {
-        0 => {
-            verdict.against(State::Degraded, "no endpoint is set: nothing is exported", "set --otlp-endpoint")
-        }
-        1 => {
-            let detail = format!("only {}: the other signal has no endpoint", places[0]);
-            verdict.against(State::Degraded, detail, "set --otlp-endpoint, which is for both");
-        }
-        _ => {}
+    let has_place = |signal: &Signal| settings.otlp.each().any(|(it, _)| it == *signal);
+    let is_wanted = |signal: &Signal| *signal != Signal::Logs || settings.network_events;
+    let without = Signal::ALL.into_iter().filter(|it| is_wanted(it) && !has_place(it));
+    let without: Vec<_> = without.map(Signal::name).collect();
+    if places.is_empty() {
+        verdict.against(State::Degraded, "no endpoint is set: nothing is exported", "set --otlp-endpoint");
+    } else if !without.is_empty() {
+        let detail = format!("only {}: no endpoint for {}", places.join(", "), without.join(", "));
+        verdict.against(State::Degraded, detail, "set --otlp-endpoint, which is for all");
     }
     verdict.check("export", format!("{}; whether it answers was not tried", places.join(", ")))
 }

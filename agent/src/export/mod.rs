@@ -1,9 +1,10 @@
-//! OTLP: spans and metrics of the watched services, and the agent's own telemetry.
+//! OTLP: spans, metrics and log events of the watched services, and the agent's own telemetry.
 //!
 //! The only room that knows OTLP and the names of the semantic conventions. Must not know how spans,
 //! edges and findings are made.
 //!
 //! `run_spans`: spans -> [`http_durations`] and [`queue`] -> one request at a time -> sender.
+//! `run_logs`: network events -> [`digest`] and [`queue`] -> one request at a time -> sender.
 //! `run_durations`: the first of these alone, where spans go nowhere.
 //! `run_metrics`: newest edges and durations -> requests -> sender.
 
@@ -11,6 +12,7 @@
 
 mod backoff;
 mod deliver;
+mod digest;
 pub mod error;
 mod http_durations;
 mod node;
@@ -34,6 +36,7 @@ pub use self::{
     task::{
         Pace,
         durations::{DurationExport, run_durations},
+        logs::{LOG_QUEUE, LogExport, run_logs},
         metrics::{MetricExport, run_metrics},
         spans::{SpanExport, run_spans},
     },

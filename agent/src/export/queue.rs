@@ -1,4 +1,4 @@
-//! Items that wait for export: bounded, the oldest go first when there is no room.
+//! Spans or log events that wait for export: bounded, the oldest go first when there is no room.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use crate::assemble::span::{Outcome, Span};
+use crate::assemble::{
+    failure::FailureClass,
+    span::{Outcome, Span},
+};
 
 /// <https://opentelemetry.io/docs/specs/semconv/>
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
@@ -46,6 +49,7 @@ pub const CLIENT_PORT: &str = "client.port";
 pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
 pub const NETWORK_PEER_PORT: &str = "network.peer.port";
 pub const NETWORK_TRANSPORT: &str = "network.transport";
+pub const NETWORK_TYPE: &str = "network.type";
 
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/peer/, .../service/
 /// Deprecated for [`SERVICE_PEER_NAME`], but the only one of the two that Tempo's service graph reads.
@@ -100,6 +104,15 @@ pub const EDGE_CAUSE: &str = "taskscope.edge.cause";
 pub const CLIENT_SERVICE: &str = "taskscope.client.service.name";
 pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
 
+/// Name of the log event for failed connects.
+pub const EVENT_CONNECT_FAILED: &str = "taskscope.connect.failed";
+/// How many of its kind an event stands for.
+pub const EVENT_COUNT: &str = "taskscope.event.count";
+/// From connect() to its end, in seconds.
+pub const CONNECT_DURATION: &str = "taskscope.connect.duration";
+/// SYNs that were sent, the first included.
+pub const CONNECT_SYNS: &str = "taskscope.connect.syns";
+
 /// Before the name of each vital.
 pub const OWN_PREFIX: &str = "taskscope.";
 /// Things lost, by [`OWN_LOST_REASON`].
@@ -118,6 +131,19 @@ pub const PROCESS_MEMORY_USAGE: &str = "process.memory.usage";
 #[must_use]
 pub fn method(method: &str) -> &'static str {
     METHODS.iter().find(|it| **it == method).copied().unwrap_or(METHOD_OTHER)
+}
+
+/// The same word in edge metrics, log events and the query API.
+#[must_use]
+pub fn failure_class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Refused => "refused",
+        FailureClass::TimedOut => "timed_out",
+        FailureClass::Abandoned => "abandoned",
+        FailureClass::Unreachable => "unreachable",
+        FailureClass::Reset => "reset",
+        FailureClass::Other => "other",
+    }
 }
 
 /// Why a span is an error: the status, or how the request ended without one.

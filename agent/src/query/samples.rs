@@ -61,10 +61,9 @@ pub(crate) fn snapshot() -> Snapshot {
         spans: vec![Arc::new(trace())],
         findings: findings(),
         targets: targets(),
-        exporters: vec![ExporterView {
-            signal: Signal::Traces,
-            endpoint: "http://127.0.0.1:4317".to_owned(),
-        }],
+        exporters: [Signal::Traces, Signal::Logs]
+            .map(|signal| ExporterView { signal, endpoint: "http://127.0.0.1:4317".to_owned() })
+            .into(),
         lost: numbers().lost,
         cpu_ratio: Some(0.0123),
         rss_bytes: None,
@@ -82,6 +81,7 @@ pub(crate) fn numbers() -> Numbers {
         beats: vec![("kernel", Some(AT.minus(Duration::from_millis(200)))), ("query", None)],
         traces: Exported { queued: Some(3), sent: 40, failed: 1, dropped: 2 },
         metrics: Exported::default(),
+        logs: Exported { queued: Some(0), sent: 7, failed: 0, dropped: 0 },
     }
 }
 

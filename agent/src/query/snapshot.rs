@@ -108,6 +108,7 @@ pub struct Numbers {
     pub beats: Vec<(&'static str, Option<Ktime>)>,
     pub traces: Exported,
     pub metrics: Exported,
+    pub logs: Exported,
 }
 
 /// The kernel half's ways to lose a record.
@@ -141,6 +142,12 @@ impl Numbers {
                 sent: vitals.get(Vital::MetricsSent),
                 failed: vitals.get(Vital::MetricsFailed),
                 dropped: 0,
+            },
+            logs: Exported {
+                queued: Some(vitals.get(Vital::LogsQueued)),
+                sent: vitals.get(Vital::LogsSent),
+                failed: vitals.get(Vital::LogsRefused),
+                dropped: vitals.get(Vital::LogsQueueFull),
             },
         }
     }

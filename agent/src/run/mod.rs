@@ -26,7 +26,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{signal::unix, sync::watch, task::JoinHandle};
+use tokio::{
+    signal::unix,
+    sync::{mpsc as async_mpsc, watch},
+    task::JoinHandle,
+};
 
 pub use self::{error::RunError, kernel_thread::DRAIN_EVERY};
 use self::{
@@ -36,10 +40,13 @@ use self::{
     threads::{Thread, first_to_end},
 };
 use crate::{
-    assemble::edge::Edges,
+    assemble::{edge::Edges, network_event::NetworkEvent, span::Batch},
     clock,
     config::settings::{Exports, Settings},
-    export::{self, DurationExport, HttpDurations, MetricExport, Node, Own, Pace, Sender, SpanExport},
+    export::{
+        self, DurationExport, HttpDurations, LOG_QUEUE, LogExport, MetricExport, Node, Own, Pace, Sender,
+        SpanExport,
+    },
     kernel::{Kernel, Options},
     query::{server::Server, snapshot::Snapshot},
     vitals::Vitals,
@@ -51,6 +58,8 @@ const OWNER_QUEUE: usize = 64;
 const PLANNER_QUEUE: usize = 4096;
 const KERNEL_QUEUE: usize = 1024;
 const SPAN_QUEUE: usize = 256;
+/// Batches of network events: what one drain of the ring brought.
+const EVENT_QUEUE: usize = 256;
 /// What the kernel thread and the owner may take to hand on what they have.
 const STAGES_DRAIN: Duration = Duration::from_secs(1);
 /// After a signal everything has to be done within 5 s; the exporters take up to 3.5 s of it.
@@ -88,6 +97,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         snapshots,
         edges,
         spans: exporters.spans.clone(),
+        events: exporters.events.clone(),
         planner: to_planner,
         kernel: to_kernel.clone(),
     };
@@ -154,7 +164,8 @@ async fn serve(
 
 /// The tasks that send to the collector, if there is one.
 struct Exporters {
-    spans: Option<tokio::sync::mpsc::Sender<crate::assemble::span::Batch>>,
+    spans: Option<async_mpsc::Sender<Batch>>,
+    events: Option<async_mpsc::Sender<Vec<NetworkEvent>>>,
     tasks: Vec<JoinHandle<()>>,
     own: Option<Own>,
 }
@@ -167,50 +178,74 @@ impl Exporters {
         edges: watch::Receiver<Edges>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, export::ExportError> {
-        let Exports { traces, metrics } = &settings.otlp;
-        if traces.is_none() && metrics.is_none() {
-            return Ok(Self { spans: None, tasks: Vec::new(), own: None });
-        }
-        let (spans, new_spans) = tokio::sync::mpsc::channel(SPAN_QUEUE);
-        let (durations, new_durations) = watch::channel(Arc::new(HttpDurations::default()));
-        let (vitals_of_spans, shutdown) = (Arc::clone(vitals), stopped.clone());
-        let mut tasks = vec![match traces {
-            Some(traces) => tokio::spawn(export::run_spans(SpanExport {
-                sender: Sender::new(traces)?,
-                node: Arc::clone(node),
-                capacity: settings.export_queue,
-                spans: new_spans,
-                durations,
-                vitals: vitals_of_spans,
-                shutdown,
-                pace: Pace::default(),
-            })),
-            None => tokio::spawn(export::run_durations(DurationExport {
-                spans: new_spans,
-                durations,
-                vitals: vitals_of_spans,
-                shutdown,
-            })),
-        }];
-        let mut own = None;
-        if let Some(metrics) = metrics {
-            own = Some(Own::start(metrics, node, vitals, settings.metrics_interval)?);
-            tasks.push(tokio::spawn(export::run_metrics(MetricExport {
+        let mut it = Self { spans: None, events: None, tasks: Vec::new(), own: None };
+        let Exports { traces, metrics, logs } = &settings.otlp;
+        let durations = if traces.is_some() || metrics.is_some() {
+            Some(it.take_spans(settings, node, vitals, stopped)?)
+        } else {
+            None
+        };
+        if let (Some(metrics), Some(durations)) = (metrics, durations) {
+            it.own = Some(Own::start(metrics, node, vitals, settings.metrics_interval)?);
+            it.tasks.push(tokio::spawn(export::run_metrics(MetricExport {
                 sender: Sender::new(metrics)?,
                 node: Arc::clone(node),
                 interval: settings.metrics_interval,
                 edges,
-                durations: new_durations,
+                durations,
                 vitals: Arc::clone(vitals),
                 shutdown: stopped.clone(),
                 pace: Pace::default(),
             })));
         }
-        Ok(Self { spans: Some(spans), tasks, own })
+        if let Some(logs) = logs {
+            let (events, new_events) = async_mpsc::channel(EVENT_QUEUE);
+            it.events = Some(events);
+            it.tasks.push(tokio::spawn(export::run_logs(LogExport {
+                sender: Sender::new(logs)?,
+                node: Arc::clone(node),
+                capacity: LOG_QUEUE,
+                events: new_events,
+                vitals: Arc::clone(vitals),
+                shutdown: stopped.clone(),
+                pace: Pace::default(),
+            })));
+        }
+        Ok(it)
+    }
+
+    /// Spans go to the collector, or at least their durations to the metrics.
+    fn take_spans(
+        &mut self,
+        settings: &Settings,
+        node: &Arc<Node>,
+        vitals: &Arc<Vitals>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<watch::Receiver<Arc<HttpDurations>>, export::ExportError> {
+        let (to_us, spans) = async_mpsc::channel(SPAN_QUEUE);
+        let (durations, new_durations) = watch::channel(Arc::new(HttpDurations::default()));
+        let (vitals, shutdown) = (Arc::clone(vitals), stopped.clone());
+        self.spans = Some(to_us);
+        self.tasks.push(match &settings.otlp.traces {
+            Some(traces) => tokio::spawn(export::run_spans(SpanExport {
+                sender: Sender::new(traces)?,
+                node: Arc::clone(node),
+                capacity: settings.export_queue,
+                spans,
+                durations,
+                vitals,
+                shutdown,
+                pace: Pace::default(),
+            })),
+            None => {
+                tokio::spawn(export::run_durations(DurationExport { spans, durations, vitals, shutdown }))
+            }
+        });
+        Ok(new_durations)
     }
 
     async fn finish(self) {
-        drop(self.spans);
+        drop((self.spans, self.events));
         let begun = clock::now();
         let tasks = async {
             for task in self.tasks {

@@ -18,7 +18,7 @@ use super::{
     threads::Thread,
 };
 use crate::{
-    assemble::{edge::Edges, span::Batch, state::State},
+    assemble::{edge::Edges, network_event::NetworkEvent, span::Batch, state::State},
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::{Detectors, Input},
@@ -43,6 +43,8 @@ pub(super) struct Outlets {
     pub(super) edges: watch::Sender<Edges>,
     /// `None`: nothing is exported.
     pub(super) spans: Option<async_mpsc::Sender<Batch>>,
+    /// `None`: nobody is told.
+    pub(super) events: Option<async_mpsc::Sender<Vec<NetworkEvent>>>,
     pub(super) planner: mpsc::SyncSender<ToPlanner>,
     pub(super) kernel: mpsc::SyncSender<ToKernel>,
 }
@@ -151,6 +153,20 @@ impl Owner {
         output.incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
         output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
         self.export(output.spans);
+        self.tell(output.failures.into_iter().map(NetworkEvent::ConnectFailed));
+    }
+
+    fn tell(&self, events: impl Iterator<Item = NetworkEvent>) {
+        let Some(outlet) = &self.outlets.events else {
+            return;
+        };
+        // While the collector is away we fail, too: to tell of that there are our own numbers.
+        let is_ours = |it: &NetworkEvent| it.client().is_some_and(|it| it.tgid.0 == std::process::id());
+        let events: Vec<_> = events.filter(|it| !is_ours(it)).collect();
+        let n_events = events.len() as u64;
+        if n_events != 0 && outlet.try_send(events).is_err() {
+            self.vitals.add(Vital::LogsNotTold, n_events);
+        }
     }
 
     fn export(&self, spans: Batch) {

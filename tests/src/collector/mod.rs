@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-pub use otlp::{Kind, Metric, Received, Span, Value};
+pub use otlp::{Kind, Log, Metric, Received, Span, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -115,6 +115,10 @@ impl Collector {
 
     pub fn metrics(&self) -> Vec<Metric> {
         self.received().metrics
+    }
+
+    pub fn logs(&self) -> Vec<Log> {
+        self.received().logs
     }
 
     fn output(&self, start: u32) -> PathBuf {

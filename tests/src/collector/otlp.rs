@@ -12,6 +12,7 @@ type Attributes = BTreeMap<String, Value>;
 pub struct Received {
     pub spans: Vec<Span>,
     pub metrics: Vec<Metric>,
+    pub logs: Vec<Log>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,18 @@ pub struct Metric {
     pub time_ns: u64,
 }
 
+/// A log record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub resource: Attributes,
+    pub event_name: String,
+    pub severity: u64,
+    pub body: Value,
+    pub attributes: Attributes,
+    pub time_ns: u64,
+    pub observed_ns: u64,
+}
+
 impl Received {
     /// Fails at a line that is not JSON; an unknown field is no failure.
     pub fn parse(text: &str) -> Result<Self, Error> {
@@ -70,6 +83,12 @@ impl Received {
                 let resource = attributes(&of_resource["resource"]);
                 for scope in list(of_resource, "scopeMetrics") {
                     received.metrics.extend(list(scope, "metrics").flat_map(|it| points(&resource, it)));
+                }
+            }
+            for of_resource in list(&request, "resourceLogs") {
+                let resource = attributes(&of_resource["resource"]);
+                for scope in list(of_resource, "scopeLogs") {
+                    received.logs.extend(list(scope, "logRecords").map(|it| log(&resource, it)));
                 }
             }
         }
@@ -98,6 +117,18 @@ fn span(resource: &Attributes, json: &Value) -> Span {
         status_message: string(&json["status"], "message"),
         attributes: attributes(json),
         events: list(json, "events").map(|it| (string(it, "name"), attributes(it))).collect(),
+    }
+}
+
+fn log(resource: &Attributes, json: &Value) -> Log {
+    Log {
+        resource: resource.clone(),
+        event_name: string(json, "eventName"),
+        severity: integer(&json["severityNumber"]),
+        body: plain(&json["body"]),
+        attributes: attributes(json),
+        time_ns: integer(&json["timeUnixNano"]),
+        observed_ns: integer(&json["observedTimeUnixNano"]),
     }
 }
 
@@ -163,8 +194,8 @@ mod tests {
     fn reads_spans() {
         let text = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},"scopeSpans":[{"scope":{},"spans":[{"traceId":"0af7","spanId":"b7ad","parentSpanId":"00f0","name":"GET /","kind":2,"startTimeUnixNano":"1700000000000000001","endTimeUnixNano":"1700000000000000009","attributes":[{"key":"http.response.status_code","value":{"intValue":"502"}},{"key":"causes","value":{"arrayValue":{"values":[{"stringValue":"gc"},{"boolValue":true}]}}}],"events":[{"name":"stall","attributes":[{"key":"x","value":{"doubleValue":1.5}}]}],"status":{"code":2,"message":"no"}},{"traceId":"1","spanId":"2","parentSpanId":"","name":"plain","kind":3,"status":{}}]}]}]}
 "#;
-        let Received { spans, metrics } = Received::parse(text).unwrap();
-        assert!(metrics.is_empty());
+        let Received { spans, metrics, logs } = Received::parse(text).unwrap();
+        assert!(metrics.is_empty() && logs.is_empty());
         let [first, second] = spans.try_into().unwrap();
         assert_eq!(first.resource["service.name"], "web");
         assert_eq!((first.kind, second.kind), (Kind::Server, Kind::Client));
@@ -188,6 +219,19 @@ mod tests {
             .collect();
         let want = [("bytes", 7.0, 1), ("bytes", 8.0, 1), ("load", 0.5, 1), ("took", 1.5, 3)];
         assert_eq!(got, want.map(|(name, value, count)| (name.to_owned(), value, count)));
+    }
+
+    #[test]
+    fn reads_log_records() {
+        let text = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"5","observedTimeUnixNano":"6","severityNumber":13,"severityText":"WARN","eventName":"taskscope.x","body":{"stringValue":"no"},"attributes":[{"key":"n","value":{"intValue":"7"}}]}]}]}]}
+"#;
+        let [log] = Received::parse(text).unwrap().logs.try_into().unwrap();
+        assert_eq!(
+            (log.resource["service.name"].as_str(), log.event_name.as_str()),
+            (Some("web"), "taskscope.x")
+        );
+        assert_eq!((log.severity, log.time_ns, log.observed_ns), (13, 5, 6));
+        assert_eq!((log.body, &log.attributes["n"]), (json!("no"), &json!(7)));
     }
 
     #[test]

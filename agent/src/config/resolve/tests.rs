@@ -41,6 +41,7 @@ fn defaults_are_those_of_the_table() {
         interfaces: Vec::new(),
         selection: Selection::default(),
         http_spans: true,
+        network_events: true,
         node: "host".into(),
         resource_attributes: Vec::new(),
         window: Duration::from_secs(300),
@@ -72,19 +73,19 @@ fn every_way_says_the_same() {
         --otlp-endpoint https://c:4318 --otlp-headers k=v --otlp-timeout 2s --otlp-compression none --window 1m
         --interface e0 --kernel-log --listen 127.0.0.1:1 --log debug --export-queue 5 --exclude-exe /x
         --watch-container ab --metrics-interval 3s --socket /s --otlp-ca /ca --otlp-client-key /k
-        --otlp-client-certificate /cc";
+        --otlp-client-certificate /cc --no-network-events";
     let variables = "TASKSCOPE_WATCH_EXE=/a/{b,c},/d\nTASKSCOPE_WATCH_PID=7\nTASKSCOPE_HTTP_SPANS=false
         TASKSCOPE_XDP=off\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=https://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
         TASKSCOPE_OTLP_TIMEOUT=2s\nTASKSCOPE_OTLP_COMPRESSION=none\nTASKSCOPE_WINDOW=1m
         TASKSCOPE_INTERFACE=e0\nTASKSCOPE_KERNEL_LOG=true\nTASKSCOPE_LISTEN=127.0.0.1:1\nTASKSCOPE_LOG=debug
         TASKSCOPE_EXPORT_QUEUE=5\nTASKSCOPE_EXCLUDE_EXE=/x\nTASKSCOPE_WATCH_CONTAINER=ab
         TASKSCOPE_METRICS_INTERVAL=3s\nTASKSCOPE_SOCKET=/s\nTASKSCOPE_OTLP_CA=/ca
-        TASKSCOPE_OTLP_CLIENT_KEY=/k\nTASKSCOPE_OTLP_CLIENT_CERTIFICATE=/cc";
+        TASKSCOPE_OTLP_CLIENT_KEY=/k\nTASKSCOPE_OTLP_CLIENT_CERTIFICATE=/cc\nTASKSCOPE_NETWORK_EVENTS=false";
     let file = "watch_exe: ['/a/{b,c}', /d]\nwatch_pid: 7\nhttp_spans: false\nxdp: off\nnode: n
 otlp_endpoint: https://c:4318\notlp_headers: {k: v}\notlp_timeout: 2s\notlp_compression: none\nwindow: 1m
 interface: e0\nkernel_log: true\nlisten: 127.0.0.1:1\nlog: debug\nexport_queue: 5\nexclude_exe: /x
 watch_container: ab\nmetrics_interval: 3s\nsocket: /s\notlp_ca: /ca\notlp_client_key: /k
-otlp_client_certificate: /cc\n";
+otlp_client_certificate: /cc\nnetwork_events: false\n";
     for setting in TABLE.iter().filter(|it| it.key != Key::Config && it.key != Key::OtlpProtocol) {
         assert!(variables.contains(&format!("{}=", setting.variable())), "{}", setting.name);
     }
@@ -95,7 +96,7 @@ otlp_client_certificate: /cc\n";
     assert_eq!(otlp.protocol, OtlpProtocol::HttpProtobuf, "the port says so");
     assert_eq!(by_flags.selection.watch_exe, ["/a/{b,c}", "/d"]);
     assert_eq!(by_flags.xdp, XdpMode::Off);
-    assert!(!by_flags.http_spans && by_flags.kernel_log);
+    assert!(!by_flags.http_spans && by_flags.kernel_log && !by_flags.network_events);
 }
 
 #[test]
@@ -119,58 +120,75 @@ fn otel_variables_in_their_own_form() {
     };
     assert_eq!(settings.otlp.traces.as_ref().unwrap(), &want);
     let metrics = Otlp { endpoint: "https://c:4317/otlp/v1/metrics".into(), ..want };
-    assert_eq!(settings.otlp.metrics.unwrap(), metrics);
+    let logs = Otlp { endpoint: "https://c:4317/otlp/v1/logs".into(), ..metrics.clone() };
+    assert_eq!((settings.otlp.metrics.unwrap(), settings.otlp.logs.unwrap()), (metrics, logs));
     assert_eq!(settings.resource_attributes, [("deployment.environment.name".into(), "test".into())]);
 }
 
-/// `TRACES | METRICS` as protocol and endpoint.
+/// `TRACES | METRICS | LOGS` as protocol and endpoint.
 fn check_signals(flags: &str, variables: &str, want: &str) {
     let shown = |otlp: Option<Otlp>| match otlp {
         Some(Otlp { protocol: OtlpProtocol::Grpc, endpoint, .. }) => format!("grpc {endpoint}"),
         Some(Otlp { protocol: OtlpProtocol::HttpProtobuf, endpoint, .. }) => format!("http {endpoint}"),
         None => "nowhere".to_owned(),
     };
-    let Exports { traces, metrics } = given(flags, variables, "").unwrap().otlp;
-    assert_eq!(format!("{} | {}", shown(traces), shown(metrics)), want, "{flags} {variables}");
+    let Exports { traces, metrics, logs } = given(flags, variables, "").unwrap().otlp;
+    let got = [traces, metrics, logs].map(shown).join(" | ");
+    assert_eq!(got, want, "{flags} {variables}");
 }
 
 #[test]
 fn each_signal_goes_where_it_was_sent() {
     let otel =
         |lines: &[&str]| lines.iter().map(|it| format!("OTEL_EXPORTER_OTLP_{it}\n")).collect::<String>();
-    check_signals("", &otel(&["TRACES_ENDPOINT=http://t/own"]), "http http://t/own | nowhere");
-    check_signals("", &otel(&["METRICS_ENDPOINT=http://m:4317"]), "nowhere | grpc http://m:4317");
+    check_signals("", &otel(&["TRACES_ENDPOINT=http://t/own"]), "http http://t/own | nowhere | nowhere");
+    check_signals("", &otel(&["METRICS_ENDPOINT=http://m:4317"]), "nowhere | grpc http://m:4317 | nowhere");
+    check_signals("", &otel(&["LOGS_ENDPOINT=http://l/own"]), "nowhere | nowhere | http http://l/own");
     check_signals(
         "",
         &otel(&["ENDPOINT=http://a:4317", "METRICS_ENDPOINT=http://m/api/v1/otlp"]),
-        "grpc http://a:4317 | http http://m/api/v1/otlp",
+        "grpc http://a:4317 | http http://m/api/v1/otlp | grpc http://a:4317",
     );
     check_signals(
         "",
         &otel(&["ENDPOINT=http://a", "TRACES_PROTOCOL=http/protobuf"]),
-        "http http://a/v1/traces | grpc http://a",
+        "http http://a/v1/traces | grpc http://a | grpc http://a",
     );
     // As it is: nothing is added, nothing cut off.
     check_signals(
         "",
         &otel(&["METRICS_ENDPOINT=http://m:4318", "TRACES_ENDPOINT=http://t:4318/"]),
-        "http http://t:4318/ | http http://m:4318",
+        "http http://t:4318/ | http http://m:4318 | nowhere",
     );
-    // Ours is for both, and beats both.
+    // Ours is for all, and beats them.
     check_signals(
         "--otlp-endpoint http://f:4318",
-        &otel(&["TRACES_ENDPOINT=http://t", "METRICS_ENDPOINT=http://m"]),
-        "http http://f:4318/v1/traces | http http://f:4318/v1/metrics",
+        &otel(&["TRACES_ENDPOINT=http://t", "METRICS_ENDPOINT=http://m", "LOGS_ENDPOINT=http://l"]),
+        "http http://f:4318/v1/traces | http http://f:4318/v1/metrics | http http://f:4318/v1/logs",
     );
+}
+
+#[test]
+fn network_events_can_be_left_out() {
+    check_signals(
+        "--otlp-endpoint http://c --no-network-events",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=http://l",
+        "grpc http://c | grpc http://c | nowhere",
+    );
+    let wrong = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=l";
+    assert!(given("--no-network-events", wrong, "").is_err(), "a mistake is told all the same");
 }
 
 #[test]
 fn the_endpoint_says_which_protocol_is_meant() {
     for (endpoint, want) in [
-        ("http://c", "grpc http://c | grpc http://c"),
-        ("http://c:4317/", "grpc http://c:4317 | grpc http://c:4317"),
-        ("https://c/otlp", "http https://c/otlp/v1/traces | http https://c/otlp/v1/metrics"),
-        ("http://c/v1/traces", "http http://c/v1/traces | http http://c/v1/metrics"),
+        ("http://c", "grpc http://c | grpc http://c | grpc http://c"),
+        ("http://c:4317/", "grpc http://c:4317 | grpc http://c:4317 | grpc http://c:4317"),
+        (
+            "https://c/otlp",
+            "http https://c/otlp/v1/traces | http https://c/otlp/v1/metrics | http https://c/otlp/v1/logs",
+        ),
+        ("http://c/v1/traces", "http http://c/v1/traces | http http://c/v1/metrics | http http://c/v1/logs"),
     ] {
         check_signals(&format!("--otlp-endpoint {endpoint}"), "", want);
     }

@@ -12,6 +12,14 @@ pub(super) fn int(key: &str, value: impl Into<i64>) -> KeyValue {
     attribute(key, Value::IntValue(value.into()))
 }
 
+pub(super) fn double(key: &str, value: f64) -> KeyValue {
+    attribute(key, Value::DoubleValue(value))
+}
+
+pub(super) fn value_of(text: String) -> AnyValue {
+    AnyValue { value: Some(Value::StringValue(text)) }
+}
+
 pub(super) fn yes(key: &str) -> KeyValue {
     attribute(key, Value::BoolValue(true))
 }

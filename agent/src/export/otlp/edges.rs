@@ -19,6 +19,7 @@ use super::{
 use crate::{
     assemble::{
         edge::{BothWays, Counts, Edge, Peer},
+        failure::FailureClass,
         faults::{Closed, Retransmits},
     },
     export::{node::Node, semconv},
@@ -123,14 +124,15 @@ impl Points {
         }
         let ever = edge.connections;
         let classes = [
-            ("refused", ever.refused, of.refused),
-            ("timed_out", ever.timed_out, of.timed_out),
-            ("abandoned", ever.abandoned, of.abandoned),
-            ("unreachable", ever.unreachable, of.unreachable),
-            ("reset", ever.connect_reset, of.connect_reset),
-            ("other", ever.other, of.other),
+            (FailureClass::Refused, ever.refused, of.refused),
+            (FailureClass::TimedOut, ever.timed_out, of.timed_out),
+            (FailureClass::Abandoned, ever.abandoned, of.abandoned),
+            (FailureClass::Unreachable, ever.unreachable, of.unreachable),
+            (FailureClass::Reset, ever.connect_reset, of.connect_reset),
+            (FailureClass::Other, ever.other, of.other),
         ];
         for (class, _, n) in classes.into_iter().filter(|(_, ever, _)| *ever != 0) {
+            let class = semconv::failure_class(class);
             self.failures.push(int(with(semconv::ERROR_TYPE, class), times, n));
         }
         if edge.faults.retried != 0 {

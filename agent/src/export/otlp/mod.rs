@@ -4,6 +4,7 @@ mod attribute;
 pub(super) mod durations;
 pub(super) mod edges;
 pub(super) mod fit;
+pub(super) mod logs;
 pub(super) mod point;
 pub(super) mod resource;
 pub(super) mod spans;

@@ -49,6 +49,7 @@ impl Grpc {
         let path = PathAndQuery::from_static(match signal {
             Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
         });
         let mut request = Request::new(body);
         *request.metadata_mut() = self.metadata.clone();

@@ -1,7 +1,8 @@
 //! What the collector says when it accepts.
 
 use opentelemetry_proto::tonic::collector::{
-    metrics::v1::ExportMetricsServiceResponse, trace::v1::ExportTraceServiceResponse,
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+    trace::v1::ExportTraceServiceResponse,
 };
 use prost::{Message as _, bytes::Bytes};
 
@@ -10,7 +11,7 @@ use super::Signal;
 /// Accepted, perhaps in part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::export) struct Accepted {
-    /// Spans or data points that the collector threw away.
+    /// Spans, data points or log records that the collector threw away.
     pub(in crate::export) rejected: u64,
     /// Why, or advice; mostly empty.
     pub(in crate::export) message: String,
@@ -28,6 +29,10 @@ impl Accepted {
                 .ok()
                 .and_then(|it| it.partial_success)
                 .map(|it| (it.rejected_data_points, it.error_message)),
+            Signal::Logs => ExportLogsServiceResponse::decode(body)
+                .ok()
+                .and_then(|it| it.partial_success)
+                .map(|it| (it.rejected_log_records, it.error_message)),
         };
         let (rejected, message) = partial.unwrap_or_default();
         Self { rejected: u64::try_from(rejected).unwrap_or(0), message }

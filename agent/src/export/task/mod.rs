@@ -5,6 +5,7 @@ use std::{future::pending, pin::Pin, time::Duration};
 use tokio::sync::watch;
 
 pub(super) mod durations;
+pub(super) mod logs;
 pub(super) mod metrics;
 mod shipper;
 pub(super) mod spans;
@@ -14,7 +15,7 @@ mod tests;
 /// How fast, how much at once, how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Spans in a request at most; as soon as so many wait they are sent. Large, because each request
+    /// Spans or log events in a request at most; as soon as so many wait they are sent. Large, because each request
     /// has a price of its own: headers, a compressor, some wake-ups.
     pub batch: usize,
     /// One waits no longer than this for others: backends ignore late ones in part.

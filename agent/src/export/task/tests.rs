@@ -1,4 +1,6 @@
-//! Both tasks against a collector on loopback. Waits have an end, and none is for a fixed time.
+//! The tasks against a collector on loopback. Waits have an end, and none is for a fixed time.
+
+mod logs;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,7 +25,7 @@ use crate::{
     clock,
     config::settings::{
         Compression, Otlp,
-        OtlpProtocol::{Grpc, HttpProtobuf},
+        OtlpProtocol::{self, Grpc, HttpProtobuf},
         Signal,
     },
     export::{

@@ -11,6 +11,7 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsServiceRequest, logs_service_server::LogsServiceServer},
     metrics::v1::{ExportMetricsServiceRequest, metrics_service_server::MetricsServiceServer},
     trace::v1::{ExportTraceServiceRequest, trace_service_server::TraceServiceServer},
 };
@@ -25,7 +26,7 @@ use crate::config::settings::{Compression, Otlp, OtlpProtocol, Signal, Tls};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Ok,
-    /// So many spans or points are thrown away.
+    /// So many spans, points or records are thrown away.
     Partial(i64),
     /// gRPC `Unavailable`, HTTP 503.
     Unavailable,
@@ -44,6 +45,7 @@ pub(crate) enum Answer {
 pub(crate) enum Received {
     Traces(ExportTraceServiceRequest, Envelope),
     Metrics(ExportMetricsServiceRequest, Envelope),
+    Logs(ExportLogsServiceRequest, Envelope),
 }
 
 /// What was around it.
@@ -155,7 +157,7 @@ pub(crate) fn settings_of(signal: Signal, address: SocketAddr, protocol: OtlpPro
     Otlp {
         endpoint: match protocol {
             OtlpProtocol::Grpc => format!("http://{address}"),
-            OtlpProtocol::HttpProtobuf => format!("http://{address}/v1/{}", signal.name()),
+            OtlpProtocol::HttpProtobuf => format!("http://{address}{}", signal.path()),
         },
         protocol,
         headers: Vec::new(),
@@ -169,7 +171,8 @@ async fn serve_grpc(listener: TcpListener, desk: Desk, tls: Option<Certificates>
     let services = Services { desk };
     let (zstd, gzip) = (CompressionEncoding::Zstd, CompressionEncoding::Gzip);
     let traces = TraceServiceServer::new(services.clone()).accept_compressed(gzip);
-    let metrics = MetricsServiceServer::new(services).accept_compressed(gzip);
+    let metrics = MetricsServiceServer::new(services.clone()).accept_compressed(gzip);
+    let logs = LogsServiceServer::new(services).accept_compressed(gzip);
     let mut server = Server::builder();
     if let Some(tls) = tls {
         server = server.tls_config(tls.server_config()).unwrap();
@@ -177,6 +180,7 @@ async fn serve_grpc(listener: TcpListener, desk: Desk, tls: Option<Certificates>
     server
         .add_service(traces.accept_compressed(zstd).send_compressed(zstd))
         .add_service(metrics.accept_compressed(zstd).send_compressed(zstd))
+        .add_service(logs.accept_compressed(zstd).send_compressed(zstd))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await
         .unwrap();

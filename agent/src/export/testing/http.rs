@@ -4,6 +4,7 @@ use std::{future::pending, io::Read as _};
 
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest,
     metrics::v1::ExportMetricsServiceRequest,
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
@@ -61,6 +62,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
             "/v1/metrics" => {
                 Received::Metrics(ExportMetricsServiceRequest::decode(&body[..]).unwrap(), envelope)
             }
+            "/v1/logs" => Received::Logs(ExportLogsServiceRequest::decode(&body[..]).unwrap(), envelope),
             path => panic!("{path}"),
         };
         let answer = reply(desk.take(received)).await;

@@ -8,7 +8,9 @@ use super::node::Node;
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
+        failure::{ConnectFailure, FailureClass},
         faults::{Closed, Faults, Retransmits},
+        network_event::NetworkEvent,
         span::{Batch, JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Ktime, Wall},
@@ -73,6 +75,18 @@ pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Batch {
     Arc::new(numbers.into_iter().map(span).collect())
 }
 
+/// A connect of `web` to that port of 10.0.0.9.
+pub(super) fn failure(class: FailureClass, port: u16) -> NetworkEvent {
+    NetworkEvent::ConnectFailed(ConnectFailure {
+        class,
+        client: Some(Arc::new(process("web", 41))),
+        server: ([10, 0, 0, 9], port).into(),
+        lasted: Some(Duration::from_millis(250)),
+        syns: 1,
+        at: Ktime(1_000_000_000),
+    })
+}
+
 /// `key=value key=value`.
 pub(super) fn attributes(attributes: &[KeyValue]) -> String {
     let words: Vec<_> = attributes
@@ -81,6 +95,7 @@ pub(super) fn attributes(attributes: &[KeyValue]) -> String {
             Some(Value::StringValue(value)) => format!("{}={value}", it.key),
             Some(Value::IntValue(value)) => format!("{}={value}", it.key),
             Some(Value::BoolValue(value)) => format!("{}={value}", it.key),
+            Some(Value::DoubleValue(value)) => format!("{}={value}", it.key),
             other => panic!("{}: {other:?}", it.key),
         })
         .collect();

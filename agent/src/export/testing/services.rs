@@ -3,6 +3,10 @@
 use std::{future::pending, time::Duration};
 
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::{
+        ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+        logs_service_server::LogsService,
+    },
     metrics::v1::{
         ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::MetricsService,
@@ -51,6 +55,22 @@ impl MetricsService for Services {
             error_message: "no room".to_owned(),
         });
         Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Services {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let envelope = envelope(request.metadata());
+        let rejected = reply(self.desk.take(Received::Logs(request.into_inner(), envelope))).await?;
+        let partial_success = (rejected != 0).then(|| ExportLogsPartialSuccess {
+            rejected_log_records: rejected,
+            error_message: "no room".to_owned(),
+        });
+        Ok(Response::new(ExportLogsServiceResponse { partial_success }))
     }
 }
 

@@ -40,6 +40,7 @@ fn exporter(ExporterView { signal, endpoint }: &ExporterView, numbers: &Numbers)
     let Exported { queued, sent, failed, dropped } = match signal {
         Signal::Traces => numbers.traces,
         Signal::Metrics => numbers.metrics,
+        Signal::Logs => numbers.logs,
     };
     Exporter { signal: signal.name().to_owned(), endpoint: endpoint.clone(), queued, sent, failed, dropped }
 }
