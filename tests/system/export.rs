@@ -123,6 +123,12 @@ fn check_metrics(metrics: &[Metric]) {
     let duration = metrics.iter().rfind(|it| it.name == "http.server.request.duration").unwrap();
     assert_eq!((duration.unit.as_str(), &duration.resource["service.name"]), ("s", &"truth-server".into()));
     assert_eq!(duration.attributes["http.response.status_code"], 503);
+    // Tempo draws this edge of its spans.
+    let newest = metrics.iter().filter(|it| it.name == "taskscope.edge.bytes").map(|it| it.time_ns).max();
+    let of_newest = metrics.iter().filter(|it| Some(it.time_ns) == newest);
+    let drawn = of_newest.filter(|it| it.name == "traces_service_graph_connection_info");
+    let twice = drawn.filter(|it| it.attributes["client"] == "truth-client");
+    assert_eq!(twice.count(), 0, "an edge with spans is not drawn twice");
     let own = metrics.iter().rfind(|it| it.name == "taskscope.spans_made").unwrap();
     assert_eq!(own.resource["service.name"], "taskscope");
     assert_eq!(own.resource["host.name"], "node-of-the-test");

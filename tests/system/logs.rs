@@ -84,10 +84,22 @@ fn check_log(log: &Log, client: u32) {
     assert!(0 < log.time_ns && log.time_ns <= log.observed_ns);
 }
 
-/// The edge counts the same.
+/// The edge in our own words, and once in those of the service graph.
 fn check_metrics(metrics: &[Metric]) {
     let failures = metrics.iter().rfind(|it| is_failures(it)).unwrap();
     assert_eq!((&failures.attributes["error.type"], failures.value), (&"refused".into(), CONNECTS as f64));
+    let time_ns = failures.time_ns;
+    let is_line = |it: &&Metric| {
+        it.name == "traces_service_graph_connection_info"
+            && it.time_ns == time_ns
+            && it.attributes["server"] == "127.77.0.1"
+    };
+    let lines: Vec<_> = metrics.iter().filter(is_line).collect();
+    let [line] = lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.value, line.unit.as_str()), (1.0, ""));
+    assert_eq!(line.attributes["client"], "target-conn");
+    assert_eq!(line.attributes["connection_type"], "virtual_node");
+    assert_eq!(line.attributes["virtual_node"], "server");
 }
 
 const LOSSES: [&str; 5] =

@@ -113,6 +113,15 @@ pub const CONNECT_DURATION: &str = "taskscope.connect.duration";
 /// SYNs that were sent, the first included.
 pub const CONNECT_SYNS: &str = "taskscope.connect.syns";
 
+/// Of the service graph that Grafana Tempo makes of spans; see docs/decisions/0006.
+pub const GRAPH_CONNECTION_INFO: &str = "traces_service_graph_connection_info";
+pub const GRAPH_CLIENT: &str = "client";
+pub const GRAPH_SERVER: &str = "server";
+/// Empty, or [`GRAPH_VIRTUAL_NODE`].
+pub const GRAPH_CONNECTION_TYPE: &str = "connection_type";
+/// Which of both is no process that we see: `client` or `server`.
+pub const GRAPH_VIRTUAL_NODE: &str = "virtual_node";
+
 /// Before the name of each vital.
 pub const OWN_PREFIX: &str = "taskscope.";
 /// Things lost, by [`OWN_LOST_REASON`].

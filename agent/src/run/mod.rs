@@ -193,6 +193,7 @@ impl Exporters {
                 interval: settings.metrics_interval,
                 edges,
                 durations,
+                spans_are_sent: traces.is_some(),
                 vitals: Arc::clone(vitals),
                 shutdown: stopped.clone(),
                 pace: Pace::default(),

@@ -15,6 +15,7 @@ use super::{
     attribute::{self, scope, text},
     point::{Moment, Name, counter, double, gauge, int, up_down_counter},
     resource,
+    service_graph::{self, Spans},
 };
 use crate::{
     assemble::{
@@ -70,8 +71,11 @@ const RTT: Name = Name {
     description: "Smoothed round-trip time of the socket seen last.",
 };
 
+/// A request that is one of several may draw a line of the service graph that another draws, too: the same
+/// series with the same value.
 pub(in crate::export) fn request(
     edges: &[Arc<Edge>],
+    spans: Spans,
     node: &Node,
     moment: &Moment,
 ) -> ExportMetricsServiceRequest {
@@ -79,11 +83,13 @@ pub(in crate::export) fn request(
     for edge in edges {
         points.add(edge, moment);
     }
+    let mut metrics = points.into_metrics();
+    metrics.extend(service_graph::metric(edges, spans, moment));
     let resource_metrics = vec![ResourceMetrics {
         resource: Some(resource::agent(node)),
         scope_metrics: vec![ScopeMetrics {
             scope: Some(scope(node)),
-            metrics: points.into_metrics(),
+            metrics,
             schema_url: semconv::SCHEMA_URL.to_owned(),
         }],
         schema_url: semconv::SCHEMA_URL.to_owned(),
@@ -312,12 +318,15 @@ taskscope.edge.rtt s gauge 0.00025
         let clock = Clock::new();
         let now = clock.wall(Ktime(5_000_000_000));
         let moment = Moment::new(clock, now);
-        let request = request(&[Arc::new(edge.clone())], &testing::node(), &moment);
+        let request = request(&[Arc::new(edge.clone())], Spans::Sent, &testing::node(), &moment);
         let common = "taskscope.edge.id=000000000000beef network.transport=tcp server.port=5432 \
                       taskscope.client.service.name=web \
                       server.address=10.0.0.9";
         let mut lines = String::new();
-        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+        let (graph, metrics) = metrics.split_last().unwrap();
+        assert_eq!(graph.name, semconv::GRAPH_CONNECTION_INFO);
+        for metric in metrics {
             let (kind, points) = match metric.data.as_ref().unwrap() {
                 Data::Gauge(it) => ("gauge", &it.data_points),
                 Data::Sum(it) => {

@@ -7,5 +7,6 @@ pub(super) mod fit;
 pub(super) mod logs;
 pub(super) mod point;
 pub(super) mod resource;
+pub(super) mod service_graph;
 pub(super) mod spans;
 mod wire;

@@ -18,7 +18,7 @@ use crate::{
         deliver::Courier,
         http_durations::HttpDurations,
         node::Node,
-        otlp::{durations, edges, fit::fit_all, point::Moment},
+        otlp::{durations, edges, fit::fit_all, point::Moment, service_graph::Spans},
         sender::{Accepted, Sender, Signal},
         throttle::Throttle,
     },
@@ -36,6 +36,8 @@ pub struct MetricExport {
     pub interval: Duration,
     pub edges: watch::Receiver<Edges>,
     pub durations: watch::Receiver<Arc<HttpDurations>>,
+    /// Then whoever gets them knows the edges that they are on.
+    pub spans_are_sent: bool,
     pub vitals: Arc<Vitals>,
     pub shutdown: watch::Receiver<bool>,
     pub pace: Pace,
@@ -43,7 +45,17 @@ pub struct MetricExport {
 
 /// Runs until `shutdown` says true; then sends the last values.
 pub async fn run_metrics(export: MetricExport) {
-    let MetricExport { sender, node, interval: every, edges, durations, vitals, mut shutdown, pace } = export;
+    let MetricExport {
+        sender,
+        node,
+        interval: every,
+        edges,
+        durations,
+        spans_are_sent,
+        vitals,
+        mut shutdown,
+        pace,
+    } = export;
     let courier = Courier {
         sender,
         signal: Signal::Metrics,
@@ -52,8 +64,16 @@ pub async fn run_metrics(export: MetricExport) {
         warnings: Arc::new(Throttle::default()),
         shutdown: shutdown.clone(),
     };
-    let mut worker =
-        Worker { courier, node, edges, durations, starts: Clock::new(), in_flight: None, is_due: false };
+    let mut worker = Worker {
+        courier,
+        node,
+        edges,
+        durations,
+        spans: if spans_are_sent { Spans::Sent } else { Spans::Kept },
+        starts: Clock::new(),
+        in_flight: None,
+        is_due: false,
+    };
     let mut send = interval(every);
     let mut beat = interval(BEAT);
     for it in [&mut send, &mut beat] {
@@ -76,6 +96,7 @@ struct Worker {
     node: Arc<Node>,
     edges: watch::Receiver<Edges>,
     durations: watch::Receiver<Arc<HttpDurations>>,
+    spans: Spans,
     /// Never set again, unlike others: see [`Moment`].
     starts: Clock,
     in_flight: Option<Boxed<()>>,
@@ -98,7 +119,7 @@ impl Worker {
         let moment = Moment::new(self.starts, Clock::new().wall(clock::now()));
         let edges = Arc::clone(&self.edges.borrow());
         let durations = Arc::clone(&self.durations.borrow());
-        let mut bodies = fit_all(&edges, |it| edges::request(it, node, &moment).encode_to_vec());
+        let mut bodies = fit_all(&edges, |it| edges::request(it, self.spans, node, &moment).encode_to_vec());
         bodies.extend(fit_all(&durations.rows(), |it| durations::request(it, node, &moment).encode_to_vec()));
         bodies
     }
