@@ -103,13 +103,13 @@ vitals! {
     MetricsFailed => Lost("metric_request_failed");
     /// Points of accepted metric requests that the collector threw away.
     MetricPointsRefused => Lost("metric_points_refused");
-    /// Log events that were made: each stands for one or more failed connects.
+    /// Log events that were made: each stands for one or more network events.
     LogsMade => Total("log_events_made");
     /// Log events accepted by the collector.
     LogsSent => Total("log_events_sent");
-    /// Failed connects that are in no log event, because the way there was full.
+    /// Network events that are in no log event, because the way there was full.
     LogsNotTold => Lost("log_way_full");
-    /// Failed connects that are in no log event, because too many clients and servers fail at once.
+    /// Network events that are in no log event, because too many clients and servers fail at once.
     LogsTooMany => Lost("too_many_log_events");
     /// Log events that the bounded queue let go, oldest first.
     LogsQueueFull => Lost("log_queue_full");

@@ -110,6 +110,18 @@ pub enum Death {
     Window,
 }
 
+impl Death {
+    /// The word of the JSON and of what is exported.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unacknowledged => "unacknowledged",
+            Self::KeepAlive => "keepalive",
+            Self::Window => "window",
+        }
+    }
+}
+
 /// How a connection ended, as one of its sockets saw it. Where the two differ, the greater one tells more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {

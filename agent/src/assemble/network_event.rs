@@ -1,20 +1,25 @@
 //! What goes wrong in the network, as it is told to others. A new kind of it is a variant here, an arm in
-//! `export/otlp/logs.rs`, and a section in docs/metrics.md.
+//! `export/otlp/network_events.rs`, and a row in docs/metrics.md.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{mem::Discriminant, net::SocketAddr, sync::Arc};
 
-use super::failure::{ConnectFailure, FailureClass};
+use super::{
+    failure::{ConnectFailure, FailureClass},
+    incident::{Happened, Incident, Other},
+};
 use crate::{clock::Ktime, targets::process::Process};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkEvent {
     ConnectFailed(ConnectFailure),
+    Incident(Incident),
 }
 
 /// Events of one kind between the same two are alike: they are told together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetworkEventKind {
     ConnectFailed(FailureClass),
+    Incident(Discriminant<Happened>, Discriminant<Other>),
 }
 
 impl NetworkEvent {
@@ -22,21 +27,31 @@ impl NetworkEvent {
     pub fn kind(&self) -> NetworkEventKind {
         match self {
             Self::ConnectFailed(it) => NetworkEventKind::ConnectFailed(it.class),
+            Self::Incident(it) => NetworkEventKind::Incident(
+                std::mem::discriminant(&it.happened),
+                std::mem::discriminant(&it.other),
+            ),
         }
     }
 
-    /// `None`: the process is not known any more.
+    /// Whose socket it was. `None`: the process is not known any more.
     #[must_use]
-    pub fn client(&self) -> Option<&Arc<Process>> {
+    pub fn owner(&self) -> Option<&Arc<Process>> {
         match self {
             Self::ConnectFailed(it) => it.client.as_ref(),
+            Self::Incident(it) => it.owner.as_ref(),
         }
     }
 
+    /// The other end, with the port of the server.
     #[must_use]
-    pub fn server(&self) -> SocketAddr {
+    pub fn other(&self) -> SocketAddr {
         match self {
             Self::ConnectFailed(it) => it.server,
+            Self::Incident(it) => match it.other {
+                Other::Server(server) => server,
+                Other::Client(client, own_port) => SocketAddr::new(client, own_port),
+            },
         }
     }
 
@@ -44,6 +59,7 @@ impl NetworkEvent {
     pub fn at(&self) -> Ktime {
         match self {
             Self::ConnectFailed(it) => it.at,
+            Self::Incident(it) => it.at,
         }
     }
 }

@@ -49,9 +49,7 @@ impl Outcome {
             Self::Failed(FailureClass::TimedOut) => "timed_out",
             Self::Failed(FailureClass::Abandoned) => "abandoned",
             Self::Failed(FailureClass::Unreachable) => "unreachable",
-            Self::Died(Death::Unacknowledged) => "unacknowledged",
-            Self::Died(Death::KeepAlive) => "keepalive",
-            Self::Died(Death::Window) => "window",
+            Self::Died(death) => death.name(),
             Self::Failed(FailureClass::Reset) => "connect_reset",
             Self::Failed(FailureClass::Other) => "failed",
         }

@@ -158,7 +158,7 @@ settings! {
         "Spans that may wait for export; beyond, the oldest go and are counted",
         "roughly 1 KiB of memory for each that waits" }
     NetworkEvents: "network_events" Switch "" Value "true" {
-        "Send failed connects as log events",
+        "Send failed connects, time-outs and dead connections as log events",
         "for each client, server and class one event each 10 s, however many fail" }
     MetricsInterval: "metrics_interval" One "DURATION" Value "10s" {
         "How often metrics are exported",

@@ -31,8 +31,8 @@ pub(in crate::export) struct Digest {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
-    client: Option<(Tgid, Option<u64>)>,
-    server: SocketAddr,
+    owner: Option<(Tgid, Option<u64>)>,
+    other: SocketAddr,
     kind: NetworkEventKind,
 }
 
@@ -53,8 +53,8 @@ impl Digest {
         event: NetworkEvent,
         now: Ktime,
     ) -> Result<Option<Told>, TooMany> {
-        let client = event.client().map(|it| it.identity());
-        let key = Key { client, server: event.server(), kind: event.kind() };
+        let owner = event.owner().map(|it| it.identity());
+        let key = Key { owner, other: event.other(), kind: event.kind() };
         if let Some(interval) = self.open.get_mut(&key) {
             let count = interval.waiting.as_ref().map_or(0, |it| it.count) + 1;
             interval.waiting = Some(Told { event, count });

@@ -104,8 +104,19 @@ pub const EDGE_CAUSE: &str = "taskscope.edge.cause";
 pub const CLIENT_SERVICE: &str = "taskscope.client.service.name";
 pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
 
-/// Name of the log event for failed connects.
+// Names of log events, and what they carry.
+/// A connect that failed.
 pub const EVENT_CONNECT_FAILED: &str = "taskscope.connect.failed";
+/// A connect that was answered, but not its first SYN.
+pub const EVENT_CONNECT_LATE: &str = "taskscope.connect.late";
+/// The time from a retransmission time-out to the next acknowledgement.
+pub const EVENT_RTO_EPISODE: &str = "taskscope.rto_episode";
+/// A connection that the kernel gave up.
+pub const EVENT_CONNECTION_DIED: &str = "taskscope.connection.died";
+/// In seconds.
+pub const RTO_DURATION: &str = "taskscope.rto.duration";
+/// How often the timer fired.
+pub const RTO_TIMEOUTS: &str = "taskscope.rto.timeouts";
 /// How many of its kind an event stands for.
 pub const EVENT_COUNT: &str = "taskscope.event.count";
 /// From connect() to its end, in seconds.

@@ -18,7 +18,7 @@ use super::{
     threads::Thread,
 };
 use crate::{
-    assemble::{edge::Edges, network_event::NetworkEvent, span::Batch, state::State},
+    assemble::{edge::Edges, incident::Incident, network_event::NetworkEvent, span::Batch, state::State},
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     detect::{Detectors, Input},
@@ -128,7 +128,7 @@ impl Owner {
                 self.introduce(strangers);
                 self.state.dumps_every(next_in);
                 let incidents = self.state.rows(&rows, clock::now());
-                incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
+                self.happened(incidents);
             }
             ToOwner::Attached(attached) => self.attached(attached),
             ToOwner::NotWatched(tgid, error) => self.not_watched(tgid, &error),
@@ -150,10 +150,15 @@ impl Owner {
         self.introduce(strangers);
         let output = self.state.events(events, clock::now());
         output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
-        output.incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
         output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
         self.export(output.spans);
         self.tell(output.failures.into_iter().map(NetworkEvent::ConnectFailed));
+        self.happened(output.incidents);
+    }
+
+    fn happened(&mut self, incidents: Vec<Incident>) {
+        incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
+        self.tell(incidents.into_iter().map(NetworkEvent::Incident));
     }
 
     fn tell(&self, events: impl Iterator<Item = NetworkEvent>) {
@@ -161,7 +166,7 @@ impl Owner {
             return;
         };
         // While the collector is away we fail, too: to tell of that there are our own numbers.
-        let is_ours = |it: &NetworkEvent| it.client().is_some_and(|it| it.tgid.0 == std::process::id());
+        let is_ours = |it: &NetworkEvent| it.owner().is_some_and(|it| it.tgid.0 == std::process::id());
         let events: Vec<_> = events.filter(|it| !is_ours(it)).collect();
         let n_events = events.len() as u64;
         if n_events != 0 && outlet.try_send(events).is_err() {

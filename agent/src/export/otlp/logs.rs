@@ -1,4 +1,4 @@
-//! Network events as log records: a `ResourceLogs` for each client.
+//! Network events as log records: a `ResourceLogs` for each process that has the socket.
 //!
 //! Which span a failed connect belongs to is not known: a Go program dials on a goroutine of its own. So
 //! there are no ids of a trace.
@@ -7,20 +7,16 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
-    common::v1::KeyValue,
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
 };
 use prost::Message as _;
 
 use super::{
-    attribute::{double, int, scope, text, value_of},
+    attribute::{int, scope, value_of},
+    network_events::{self, Said},
     resource,
 };
 use crate::{
-    assemble::{
-        failure::{ConnectFailure, FailureClass},
-        network_event::NetworkEvent,
-    },
     clock::{Clock, Ktime},
     export::{digest::Told, node::Node, semconv},
     targets::process::Process,
@@ -28,10 +24,10 @@ use crate::{
 
 /// An encoded request, made `now`.
 pub(in crate::export) fn request(events: &[&Told], node: &Node, clock: &Clock, now: Ktime) -> Vec<u8> {
-    let resource_logs = by_client(events)
+    let resource_logs = by_owner(events)
         .into_iter()
-        .map(|(client, events)| ResourceLogs {
-            resource: Some(match client {
+        .map(|(owner, events)| ResourceLogs {
+            resource: Some(match owner {
                 Some(process) => resource::process(process, node),
                 // Not known any more: then it is something that the agent has to say.
                 None => resource::agent(node),
@@ -47,24 +43,20 @@ pub(in crate::export) fn request(events: &[&Told], node: &Node, clock: &Clock, n
     ExportLogsServiceRequest { resource_logs }.encode_to_vec()
 }
 
-fn by_client<'a>(events: &[&'a Told]) -> Vec<(Option<&'a Arc<Process>>, Vec<&'a Told>)> {
+fn by_owner<'a>(events: &[&'a Told]) -> Vec<(Option<&'a Arc<Process>>, Vec<&'a Told>)> {
     let mut groups: Vec<(Option<&Arc<Process>>, Vec<&Told>)> = Vec::new();
     for event in events {
-        let client = event.event.client();
-        match groups.iter_mut().find(|(it, _)| *it == client) {
+        let owner = event.event.owner();
+        match groups.iter_mut().find(|(it, _)| *it == owner) {
             Some((_, group)) => group.push(event),
-            None => groups.push((client, vec![event])),
+            None => groups.push((owner, vec![event])),
         }
     }
     groups
 }
 
 fn record(told: &Told, clock: &Clock, now: Ktime) -> LogRecord {
-    let (name, severity, body, mut attributes) = match &told.event {
-        NetworkEvent::ConnectFailed(it) => {
-            (semconv::EVENT_CONNECT_FAILED, severity(it.class), sentence(it), connect_failed(it))
-        }
-    };
+    let Said { name, severity, body, mut attributes } = network_events::said(&told.event);
     attributes.push(int(semconv::EVENT_COUNT, i64::try_from(told.count).unwrap_or(i64::MAX)));
     let at = clock.wall(told.event.at());
     LogRecord {
@@ -79,54 +71,53 @@ fn record(told: &Told, clock: &Clock, now: Ktime) -> LogRecord {
     }
 }
 
-/// As grave as the finding of the same name.
-fn severity(class: FailureClass) -> SeverityNumber {
-    match class {
-        FailureClass::TimedOut | FailureClass::Unreachable => SeverityNumber::Error,
-        FailureClass::Refused | FailureClass::Abandoned | FailureClass::Reset | FailureClass::Other => {
-            SeverityNumber::Warn
-        }
-    }
-}
-
-fn sentence(failure: &ConnectFailure) -> String {
-    let ConnectFailure { class, server, lasted, .. } = failure;
-    let what = match class {
-        FailureClass::Refused => "was refused",
-        FailureClass::TimedOut => "timed out",
-        FailureClass::Abandoned => "was given up by the application",
-        FailureClass::Unreachable => "found no way there",
-        FailureClass::Reset => "was reset",
-        FailureClass::Other => "failed",
-    };
-    let after = lasted.map_or_else(String::new, |it| format!(" after {:.3} s", it.as_secs_f64()));
-    format!("a connect to {server} {what}{after}")
-}
-
-fn connect_failed(failure: &ConnectFailure) -> Vec<KeyValue> {
-    let ConnectFailure { class, client: _, server, lasted, syns, at: _ } = failure;
-    let ip = server.ip().to_canonical();
-    let address = ip.to_string();
-    let mut attributes = vec![
-        text(semconv::ERROR_TYPE, semconv::failure_class(*class)),
-        text(semconv::SERVER_ADDRESS, &address),
-        int(semconv::SERVER_PORT, server.port()),
-        text(semconv::NETWORK_PEER_ADDRESS, address),
-        int(semconv::NETWORK_PEER_PORT, server.port()),
-        text(semconv::NETWORK_TRANSPORT, "tcp"),
-        text(semconv::NETWORK_TYPE, if ip.is_ipv4() { "ipv4" } else { "ipv6" }),
-        int(semconv::CONNECT_SYNS, *syns),
-    ];
-    attributes.extend(lasted.map(|it| double(semconv::CONNECT_DURATION, it.as_secs_f64())));
-    attributes
-}
-
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::export::testing;
+    use crate::{
+        assemble::{
+            failure::{ConnectFailure, FailureClass},
+            faults::Death,
+            incident::{Happened, Incident, Other},
+            network_event::NetworkEvent,
+        },
+        export::testing,
+    };
+
+    #[test]
+    fn what_happens_to_connections_in_words_and_attributes() {
+        let late = Happened::ConnectedLate { syns: 2, took: Some(Duration::from_millis(1020)) };
+        let stalled = Happened::Stalled { lasted: Duration::from_millis(1400), expiries: 3 };
+        let server = Other::Server("10.0.0.9:80".parse().unwrap());
+        let client = Other::Client("10.0.0.7".parse().unwrap(), 8080);
+        let told = [(late, server), (stalled, server), (Happened::Died(Death::KeepAlive), client)].map(
+            |(happened, other)| Told {
+                event: NetworkEvent::Incident(Incident {
+                    happened,
+                    owner: Some(Arc::new(testing::process("web", 41))),
+                    other,
+                    at: Ktime(1_000_000_000),
+                }),
+                count: 1,
+            },
+        );
+        let want = "\
+web taskscope.connect.late WARN 13 +1000 ms, seen +2000 ms: a connect to 10.0.0.9:80 was answered only at SYN 2 after 1.020 s | \
+server.address=10.0.0.9 server.port=80 network.peer.address=10.0.0.9 network.peer.port=80 network.transport=tcp \
+network.type=ipv4 taskscope.connect.syns=2 taskscope.connect.duration=1.02 taskscope.event.count=1
+web taskscope.rto_episode WARN 13 +1000 ms, seen +2000 ms: nothing of what was sent to 10.0.0.9:80 was acknowledged for 1.400 s | \
+server.address=10.0.0.9 server.port=80 network.peer.address=10.0.0.9 network.peer.port=80 network.transport=tcp \
+network.type=ipv4 taskscope.rto.duration=1.4 taskscope.rto.timeouts=3 taskscope.event.count=1
+web taskscope.connection.died ERROR 17 +1000 ms, seen +2000 ms: the kernel gave up a connection with 10.0.0.7, a client of port 8080: nobody answered the keep-alives | \
+client.address=10.0.0.7 server.port=8080 network.peer.address=10.0.0.7 network.transport=tcp network.type=ipv4 \
+error.type=keepalive taskscope.event.count=1
+";
+        assert_eq!(lines(&told.each_ref()), want);
+    }
 
     #[test]
     fn a_failed_connect_in_words_and_attributes() {
@@ -158,7 +149,7 @@ taskscope.event.count=7
     #[test]
     fn each_client_has_its_own_and_none_is_the_agent() {
         let with = |client| {
-            let NetworkEvent::ConnectFailed(failure) = testing::failure(FailureClass::Refused, 80);
+            let failure = testing::connect_failure(FailureClass::Refused, 80);
             Told { event: NetworkEvent::ConnectFailed(ConnectFailure { client, ..failure }), count: 1 }
         };
         let [web, cart] = ["web", "cart"].map(|it| with(Some(Arc::new(testing::process(it, 41)))));
@@ -170,7 +161,7 @@ taskscope.event.count=7
 
     #[test]
     fn what_is_not_known_is_absent() {
-        let NetworkEvent::ConnectFailed(failure) = testing::failure(FailureClass::TimedOut, 80);
+        let failure = testing::connect_failure(FailureClass::TimedOut, 80);
         let event = NetworkEvent::ConnectFailed(ConnectFailure { lasted: None, ..failure });
         let got = lines(&[&Told { event, count: 1 }]);
         assert!(got.contains("a connect to 10.0.0.9:80 timed out | ") && !got.contains("duration"), "{got}");

@@ -77,14 +77,18 @@ pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Batch {
 
 /// A connect of `web` to that port of 10.0.0.9.
 pub(super) fn failure(class: FailureClass, port: u16) -> NetworkEvent {
-    NetworkEvent::ConnectFailed(ConnectFailure {
+    NetworkEvent::ConnectFailed(connect_failure(class, port))
+}
+
+pub(super) fn connect_failure(class: FailureClass, port: u16) -> ConnectFailure {
+    ConnectFailure {
         class,
         client: Some(Arc::new(process("web", 41))),
         server: ([10, 0, 0, 9], port).into(),
         lasted: Some(Duration::from_millis(250)),
         syns: 1,
         at: Ktime(1_000_000_000),
-    })
+    }
 }
 
 /// `key=value key=value`.
