@@ -7,7 +7,7 @@ use agent_common::event::sock::{Row, class, flag, role as kernel_role};
 use super::{
     address,
     edge::{BothWays, Confidence},
-    faults::{Cause, Closed, Death, Faults},
+    faults::{Cause, Death, Own},
     places::Listeners,
     recent::{Outcome, Recent},
     role::{self, Role},
@@ -61,7 +61,7 @@ pub(super) struct End {
     segments: Segments,
     /// What `segments` was when the socket was first seen, if that is older than the agent.
     base: Segments,
-    faults: Faults,
+    faults: Own,
     pub srtt_us: u32,
     /// At ESTABLISHED; 0: that was not seen.
     handshake_rtt_us: u32,
@@ -114,7 +114,7 @@ impl End {
             received_bytes: figures.received_bytes.saturating_sub(state.base_received_bytes),
             segments,
             base: if is_seeded { segments } else { Segments::default() },
-            faults: Faults::of(state),
+            faults: Own::of(state),
             srtt_us: figures.srtt_us,
             handshake_rtt_us: state.handshake_rtt_us,
             acked_bytes: figures.acked_bytes,
@@ -163,7 +163,7 @@ pub(super) struct Counted {
     pub bytes: BothWays,
     pub packets: BothWays,
     pub retransmits: u64,
-    pub faults: Faults,
+    pub faults: Own,
     pub opened: u64,
     /// 1 while it is open.
     pub active: u64,
@@ -188,7 +188,7 @@ pub(super) struct Connection {
     /// 0: its end was not seen.
     ended: Ktime,
     /// How it ended, as it was counted: an end that turns up later does not change that.
-    closed: Option<Closed>,
+    how: Option<(Cause, Role)>,
     sampled: Sampled,
 }
 
@@ -216,7 +216,7 @@ impl Connection {
             counted: Counted::default(),
             began: Ktime(0),
             ended: Ktime(0),
-            closed: None,
+            how: None,
             sampled: Sampled::default(),
         }
     }
@@ -246,7 +246,7 @@ impl Connection {
         self.ends = [Some(end), None];
         self.counted = Counted { active: self.counted.active, ..Counted::default() };
         (self.began, self.ended) = (Ktime(0), Ktime(0));
-        self.closed = None;
+        self.how = None;
         self.sampled = Sampled::default();
         Update::Route
     }
@@ -265,9 +265,9 @@ impl Connection {
     pub(super) fn recent(&self, now: Ktime) -> Option<Recent> {
         let (client, server) = (self.end(Role::Client), self.end(Role::Server));
         let died = self.ends().find_map(End::death);
-        let outcome = match (died, self.closed) {
+        let outcome = match (died, self.how) {
             (Some(death), _) => Outcome::Died(death),
-            (None, Some(closed)) if closed.reset() != 0 => Outcome::Reset,
+            (None, Some((Cause::ResetByPeer | Cause::ResetByUs, _))) => Outcome::Reset,
             _ if self.ended == Ktime(0) => Outcome::Vanished,
             _ => Outcome::Closed,
         };
@@ -349,8 +349,8 @@ impl Connection {
     /// The figures so far: the client's, else the server's. Never both, but for what each sent again.
     pub(super) fn figures(&mut self) -> Counted {
         // Whoever still has one of its sockets: a connection that died does not come back.
-        if self.closed.is_none() && (self.is_closed() || self.ends().any(|end| end.death().is_some())) {
-            self.closed = self.verdict();
+        if self.how.is_none() && (self.is_closed() || self.ends().any(|end| end.death().is_some())) {
+            self.how = self.verdict();
         }
         let common = Counted {
             retransmits: self.ends().map(|end| end.packets().retransmits).sum(),
@@ -377,21 +377,18 @@ impl Connection {
     }
 
     /// What each end sent again is its own.
-    fn faults(&self) -> Faults {
-        let sum = self.ends().fold(Faults::default(), |sum, end| sum.plus(end.faults));
+    fn faults(&self) -> Own {
+        let mut sum = self.ends().fold(Own::default(), |sum, end| sum.plus(&end.faults));
         // A server repeats its SYN-ACK, too, when the client has long been content.
         let opener = self.end(Role::Client).or_else(|| self.end(Role::Server));
-        let retried = opener.is_some_and(|end| end.opened && end.handshake_repeats != 0);
-        Faults { retried: u64::from(retried), closed: self.closed.unwrap_or_default(), ..sum }
+        sum.retried = opener.is_some_and(|end| end.opened && end.handshake_repeats != 0);
+        sum.ended = self.how;
+        sum
     }
 
-    fn verdict(&self) -> Option<Closed> {
+    fn verdict(&self) -> Option<(Cause, Role)> {
         let as_seen_by = |role| self.end(role).map(|end| (end.cause, role));
-        let (cause, role) = [Role::Client, Role::Server]
-            .into_iter()
-            .filter_map(as_seen_by)
-            .max_by_key(|(cause, _)| *cause)?;
-        Some(Closed::one(cause, role))
+        [Role::Client, Role::Server].into_iter().filter_map(as_seen_by).max_by_key(|(cause, _)| *cause)
     }
 
     /// One round trip for the handshake, one for each time that the peer was heard since the last, one at

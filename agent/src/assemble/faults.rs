@@ -78,7 +78,7 @@ impl Closed {
     }
 
     /// The one connection whose end saw `cause`.
-    pub(super) fn one(cause: Cause, seen_by: Role) -> Self {
+    fn one(cause: Cause, seen_by: Role) -> Self {
         let mut closed = Self::default();
         let count = match (cause, seen_by) {
             (Cause::Fin, _) => &mut closed.fin,
@@ -155,6 +155,51 @@ impl Cause {
     }
 }
 
+/// What a connection, or one of its sockets, has of [`Faults`]: small, for there may be many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    rto_ns: u64,
+    retransmits: [u32; class::COUNT],
+    rto_episodes: u32,
+    pub(super) retried: bool,
+    /// What it looked like, and to whom.
+    pub(super) ended: Option<(Cause, Role)>,
+}
+
+impl Own {
+    #[must_use]
+    pub(super) fn of(state: &State) -> Self {
+        Self {
+            rto_ns: state.rto_total_ns,
+            retransmits: state.retransmits,
+            rto_episodes: state.rto_episodes,
+            ..Self::default()
+        }
+    }
+
+    /// With what the other end has of its own.
+    #[must_use]
+    pub(super) fn plus(self, more: &Self) -> Self {
+        Self {
+            rto_ns: self.rto_ns.saturating_add(more.rto_ns),
+            retransmits: std::array::from_fn(|it| self.retransmits[it].saturating_add(more.retransmits[it])),
+            rto_episodes: self.rto_episodes.saturating_add(more.rto_episodes),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub(super) fn faults(&self) -> Faults {
+        Faults {
+            retransmits: Retransmits::of(self.retransmits),
+            rto_episodes: self.rto_episodes.into(),
+            rto: Duration::from_nanos(self.rto_ns),
+            retried: self.retried.into(),
+            closed: self.ended.map_or_else(Closed::default, |(cause, seen_by)| Closed::one(cause, seen_by)),
+        }
+    }
+}
+
 /// Numbers that only grow, as far as connections do not move to another edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -169,17 +214,6 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Of one socket, without what a whole connection tells.
-    #[must_use]
-    pub(super) fn of(state: &State) -> Self {
-        Self {
-            retransmits: Retransmits::of(state.retransmits),
-            rto_episodes: state.rto_episodes.into(),
-            rto: Duration::from_nanos(state.rto_total_ns),
-            ..Self::default()
-        }
-    }
-
     fn zip(self, by: Self, join: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             retransmits: self.retransmits.zip(by.retransmits, &join),

@@ -255,9 +255,10 @@ impl Edge {
         less(&mut self.packets.to_client, counted.packets.to_client);
         less(&mut self.network.retransmits, counted.retransmits);
         less(&mut self.connections.opened, counted.opened);
-        less(&mut self.connections.reset, counted.faults.closed.reset());
+        let faults = counted.faults.faults();
+        less(&mut self.connections.reset, faults.closed.reset());
         less(&mut self.connections.active, counted.active);
-        self.faults = self.faults.minus(counted.faults);
+        self.faults = self.faults.minus(faults);
     }
 
     /// Connections that are older than the agent leave bytes, and nothing else, when they close.
@@ -284,7 +285,7 @@ impl Edge {
         self.packets.to_client += more(now.packets.to_client, before.packets.to_client);
         self.network.retransmits += more(now.retransmits, before.retransmits);
         self.connections.opened += more(now.opened, before.opened);
-        let faults = now.faults.minus(before.faults);
+        let faults = now.faults.faults().minus(before.faults.faults());
         self.connections.reset += faults.closed.reset();
         self.faults = self.faults.plus(faults);
         self.connections.active = (self.connections.active + now.active).saturating_sub(before.active);

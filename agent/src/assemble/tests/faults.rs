@@ -11,8 +11,8 @@ use super::{
 #[test]
 fn what_each_end_sent_again_is_summed_by_cause() {
     check(
-        "0 closed 1 client a:40000 b:80 9/7+9/7/3 fast=2 tlp=1; 0 closed 2 server b:80 a:40000 7/9+7/9/2 syn=1 rto=1",
-        "p1 -> p2:80 opened 1 active 0 bytes 9/7 exact packets 9/7 retransmits 5 syn 1 fast 2 rto 1 tlp 1",
+        "0 closed 1 client a:40000 b:80 9/7+9/7/3 fast=2 tlp=1; 0 closed 2 server b:80 a:40000 7/9+7/9/3 syn=1 fast=1 rto=1",
+        "p1 -> p2:80 opened 1 active 0 bytes 9/7 exact packets 9/7 retransmits 6 syn 1 fast 3 rto 1 tlp 1",
     );
     // Of one that is open, what came since the last dump.
     check(
