@@ -7,7 +7,7 @@ use tests::{Observer, Target, paths::built, require_bpf};
 /// Both ends, over all programs.
 const MOST_NS: f64 = 4000.0;
 const CONNECTIONS: u32 = 1000;
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 10;
 
 #[test]
 fn a_connection_costs_at_most_four_microseconds() {
