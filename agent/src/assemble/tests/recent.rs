@@ -15,6 +15,14 @@ fn what_ended_is_remembered_on_its_edge() {
         "10.9.0.120 -> p2: 0 10.9.0.120:5000 2 10.9.0.98:80 began 0.5 ended 1 bytes 10/20 retransmits 0 closed",
     );
     check_recent("1 open 1 client a:40000 x:443 10/20", "");
+    for (how, want) in [("rst-in", "reset"), ("rst-out", "reset"), ("error=110/3/0/0", "unacknowledged")] {
+        check_recent(
+            &format!("1 closed 1 client a:40000 b:80 10/20 {how}; 1 closed 2 server b:80 a:40000 20/10"),
+            &format!(
+                "p1 -> p2: 1 10.9.0.97:40000 2 10.9.0.98:80 began 0.5 ended 1 bytes 10/20 retransmits 0 {want}"
+            ),
+        );
+    }
     check_recent(
         "3 failed 1 a:40000 x:80 111; 4 failed 1 a:40001 x:80 0",
         "p1 -> 10.9.0.120: 1 10.9.0.97:40000 0 10.9.0.120:80 began ? ended 3 bytes 0/0 retransmits 0 refused; \

@@ -194,7 +194,12 @@ mod tests {
         }
         let mermaid = text(mermaid);
         assert_eq!(mermaid.lines().count(), 1 + 8 + 8, "{mermaid}");
-        for want in ["n0[\"a#34;#93;; evil #91;label=#34;\"]", "n3([\"#60;b#62;#38;lt;#35;60;#38;amp;\"])"] {
+        for want in [
+            "n0[\"a#34;#93;; evil #91;label=#34;\"]",
+            "n3([\"#60;b#62;#38;lt;#35;60;#38;amp;\"])",
+            "fa#58;fa-car",
+            "[\"-\"]",
+        ] {
             assert!(mermaid.contains(want), "{want} is not in:\n{mermaid}");
         }
     }

@@ -299,6 +299,14 @@ mod tests {
         check_by(&snapshot, By::Workload, "container bbbbbbbbbbbb 6, container aaaaaaaaaaaa 3");
     }
 
+    #[test]
+    fn another_port_is_another_edge() {
+        let mut snapshot = instances();
+        Arc::make_mut(&mut Arc::make_mut(&mut snapshot.edges)[0]).server_port = 9090;
+        check_by(&snapshot, By::Service, "shop 3, shop 3, shop-admin 3");
+        check_by(&snapshot, By::Workload, "prod/shop 6, prod/shop 3");
+    }
+
     /// Whoever copies an id need not remember how it was printed.
     #[test]
     fn what_was_printed_is_found_by_its_id() {
@@ -317,13 +325,14 @@ mod tests {
 
     #[test]
     fn a_sum_is_whole_whichever_edge_of_it_is_asked_for() {
-        let by =
-            |by: By| Filter { by: Some(by.into()), container: Some("b".to_owned()), ..Filter::default() };
-        let opened = |filter| {
+        let opened = |container: &str, by: By| {
+            let container = Some(container.to_owned());
+            let filter = Filter { by: Some(by.into()), container, ..Filter::default() };
             let answer = answer(&instances(), &filter).unwrap();
             answer.items.iter().map(|it| it.connections.unwrap().opened).collect::<Vec<_>>()
         };
-        assert_eq!((opened(by(By::Process)), opened(by(By::Service))), (vec![3, 3], vec![6, 3]));
+        assert_eq!((opened("a", By::Process), opened("a", By::Service)), (vec![3], vec![6]));
+        assert_eq!((opened("b", By::Process), opened("b", By::Service)), (vec![3, 3], vec![6, 3]));
     }
 
     #[test]
