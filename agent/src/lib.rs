@@ -11,6 +11,7 @@ pub mod detect;
 pub mod doctor;
 pub mod export;
 pub mod kernel;
+pub mod links;
 pub mod query;
 pub mod targets;
 pub mod vitals;

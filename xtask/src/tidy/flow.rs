@@ -3,8 +3,8 @@
 use super::{Complaint, tree::Tree};
 
 const FLOW: &[&str] = &[
-    "causes", "clock", "vitals", "config", "doctor", "targets", "kernel", "snapshot", "decode", "assemble",
-    "detect", "export", "query", "run",
+    "causes", "clock", "vitals", "config", "links", "doctor", "targets", "kernel", "snapshot", "decode",
+    "assemble", "detect", "export", "query", "run",
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Complaint> {
