@@ -61,7 +61,7 @@ counters! {
     HTTP2_CALLS = 11, seen, "http2_calls";
     /// Packets too short for their headers.
     PACKET_SHORT = 12, lost, "packet_short";
-    /// Packets of protocols that are not looked at.
+    /// Packets of another network protocol than IP.
     PACKET_OTHER = 13, seen, "packet_other";
     /// Fragments after the first, which carry no ports.
     PACKET_FRAGMENT = 14, seen, "packet_fragment";
@@ -75,6 +75,26 @@ counters! {
     FAULT_RING_FULL = 18, lost, "fault_ring_full";
     /// Retransmits and time-outs of sockets that have no storage: on no edge.
     FAULT_NO_STORAGE = 19, lost, "fault_no_storage";
+    /// Packets with more VLAN tags than are looked behind.
+    PACKET_TAGS = 20, lost, "packet_tags";
+    /// Packets with a header that contradicts itself.
+    PACKET_HEADER = 21, lost, "packet_header";
+    /// Packets with more IPv6 extension headers than are looked behind.
+    PACKET_EXTENSIONS = 22, lost, "packet_extensions";
+    /// Packets of another transport than TCP, UDP and ICMP.
+    PACKET_PROTOCOL = 23, seen, "packet_protocol";
+    /// Packets of tunnels that came in: what is inside is counted where it comes out.
+    PACKET_TUNNEL = 24, seen, "packet_tunnel";
+    /// Packets whose headers the kernel had to put in one piece first.
+    PACKET_PULLED = 25, seen, "packet_pulled";
+    /// Packets from port 53 on their way to a workload.
+    PACKET_DNS_ANSWERS = 26, seen, "packet_dns_answers";
+    /// UDP packets whose flow the map did not take.
+    FLOW_NOT_KEPT = 27, lost, "flow_not_kept";
+    /// Records of owners of UDP sockets that found the ring full.
+    UDP_RING_FULL = 28, lost, "udp_ring_full";
+    /// UDP sockets for which the kernel gave no storage.
+    UDP_NO_STORAGE = 29, lost, "udp_no_storage";
 }
 
 /// Of the array, with room for more.

@@ -11,5 +11,6 @@ pub mod event;
 pub mod layout;
 pub mod limits;
 pub mod names;
+pub mod pure;
 
 pub use wire::{Plain, Wire};

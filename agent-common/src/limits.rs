@@ -17,6 +17,8 @@ pub const NEW_PEERS_PER_SECOND: u64 = 512;
 /// Entries of an LRU map for each CPU, at least: the kernel keeps 128 free ones at hand there, and in a map
 /// that is not much larger it evicts those in use.
 pub const LRU_ENTRIES_PER_CPU: u32 = 512;
+/// UDP flows that are counted at once, one way each. An LRU: what it lets go unread is counted.
+pub const FLOWS: u32 = 16384;
 
 /// Bytes of a request's path that are copied; longer ones are cut.
 pub const PATH_BYTES: usize = 96;

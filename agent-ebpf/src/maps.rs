@@ -4,7 +4,10 @@ use core::{ffi::c_void, ptr};
 
 use agent_common::{
     counter,
-    event::{http, sock},
+    event::{
+        http, sock,
+        udp::{FlowCount, FlowKey, FlowTotals},
+    },
     layout::{ABSENT, FileLayout, GoProcess, KernelLayout, TcpLayout},
     limits,
 };
@@ -122,6 +125,14 @@ pub(crate) struct Budget {
 #[map]
 pub(crate) static NEW_PEERS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
 
+/// UDP flows. The user half reads each second and removes what is idle; an LRU for when there are too many.
+#[map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, FlowCount> = LruHashMap::with_max_entries(limits::FLOWS, 0);
+
+/// What was ever added to [`FLOWS`]: who has read all that is there knows how much went unread.
+#[map]
+pub(crate) static FLOW_TOTALS: PerCpuArray<FlowTotals> = PerCpuArray::with_max_entries(1, 0);
+
 /// Ends an entry. Not being there is no failure: the map may have evicted it.
 #[inline(always)]
 pub(crate) fn remove<K, V>(map: &LruHashMap<K, V>, key: K) {
@@ -197,6 +208,22 @@ impl<T> SockStorage<T> {
 #[unsafe(link_section = ".maps")]
 #[unsafe(export_name = "SOCKS")]
 pub(crate) static SOCKS: SockStorage<sock::State> = SockStorage::new();
+
+/// What was last said of a UDP socket's owner.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct UdpSeen {
+    pub(crate) tgid: u32,
+    /// When, in spans of about a minute.
+    pub(crate) span: u16,
+    /// How often it was another one within the span.
+    pub(crate) changes: u16,
+}
+
+/// UDP socket -> what was said of its owner. As [`SOCKS`].
+#[unsafe(link_section = ".maps")]
+#[unsafe(export_name = "UDP_SOCKS")]
+pub(crate) static UDP_SOCKS: SockStorage<UdpSeen> = SockStorage::new();
 
 // SAFETY: zero is a value of every record.
 const NO_KERNEL_LAYOUT: KernelLayout = unsafe { core::mem::zeroed() };

@@ -77,8 +77,34 @@ vitals! {
     Http2Calls => Total("http2_calls");
     /// Requests served over HTTP/2, which has no probes yet.
     Http2Served => Total("http2_served");
-    /// Packets that carry no TCP header, which are not looked at.
-    PacketsNotTcp => Total("packets_not_tcp");
+    /// Packets that are not looked at: of other protocols, and fragments of TCP after the first.
+    PacketsOther => Total("packets_other");
+    /// Packets of tunnels that came in; what is inside is counted where it comes out.
+    PacketsTunnel => Total("packets_tunnel");
+    /// Packets whose headers the kernel had to put in one piece first.
+    PacketsPulled => Total("packets_pulled");
+    /// UDP packets from port 53 on their way to workloads.
+    DnsAnswers => Total("dns_answers");
+    /// UDP flows that were counted, one way each.
+    UdpFlows => Total("udp_flows");
+    /// Payload of UDP flows that was counted.
+    UdpBytes => Total("udp_bytes");
+    /// Payload of UDP flows that was read.
+    UdpBytesRead => Total("udp_bytes_read");
+    /// Payload of UDP flows that was counted, and let go before it was read because there were too many flows.
+    UdpBytesUnread => Lost("udp_bytes_unread");
+    /// Sightings of UDP flows that were not followed because there are too many.
+    UdpFlowsNotFollowed => Lost("too_many_udp_flows");
+    /// Sightings of UDP sockets whose owners were not kept because there are too many.
+    UdpSocketsNotKept => Lost("too_many_udp_sockets");
+    /// Interfaces with a packet program.
+    Interfaces => Level("interfaces");
+    /// Interfaces of a kind that is not known, where nothing is attached.
+    InterfacesUnknown => Level("interfaces_unknown");
+    /// Interfaces that went away before a packet program was attached.
+    InterfacesVanished => Total("interfaces_vanished");
+    /// What the kernel said of interfaces and could not be read.
+    LinkMessagesUnreadable => Lost("link_message_unreadable");
     /// RSTs for connections that do not exist here.
     ResetsUnmatched => Total("resets_unmatched");
     /// Spans that were made of request records.
@@ -226,12 +252,17 @@ impl Vitals {
     /// Numbers that the kernel half counts and users know by another name.
     pub fn adopt_kernel(&self) {
         use agent_common::counter::{
-            HTTP2_CALLS, HTTP2_SERVED, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER,
+            HTTP2_CALLS, HTTP2_SERVED, PACKET_DNS_ANSWERS, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER,
+            PACKET_PROTOCOL, PACKET_PULLED, PACKET_TUNNEL,
         };
         self.set(Vital::PeersSeen, self.kernel(PACKET_NEW_PEERS));
         self.set(Vital::Http2Calls, self.kernel(HTTP2_CALLS));
         self.set(Vital::Http2Served, self.kernel(HTTP2_SERVED));
-        self.set(Vital::PacketsNotTcp, self.kernel(PACKET_OTHER) + self.kernel(PACKET_FRAGMENT));
+        let other = [PACKET_OTHER, PACKET_PROTOCOL, PACKET_FRAGMENT];
+        self.set(Vital::PacketsOther, other.into_iter().map(|slot| self.kernel(slot)).sum());
+        self.set(Vital::PacketsTunnel, self.kernel(PACKET_TUNNEL));
+        self.set(Vital::PacketsPulled, self.kernel(PACKET_PULLED));
+        self.set(Vital::DnsAnswers, self.kernel(PACKET_DNS_ANSWERS));
     }
 
     #[must_use]

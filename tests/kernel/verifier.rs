@@ -11,8 +11,11 @@ const BUDGET: &[(&str, u32)] = &[
     ("client_conn_closed", 30),
     ("client_retry", 110),
     ("client_sent", 4600),
-    ("nic_in", 4600),
-    ("nic_in_tc", 4600),
+    ("flow_dump", 30),
+    ("from_workload", 120_000),
+    ("nic_in", 57_500),
+    ("nic_in_tc", 121_000),
+    ("parse", 22_500),
     ("proc_exec", 1800),
     ("proc_exit", 60),
     ("rst_in", 30),
@@ -30,6 +33,9 @@ const BUDGET: &[(&str, u32)] = &[
     ("synack_again", 40),
     ("tcp_ca", 410),
     ("tcp_retransmit", 590),
+    ("to_workload", 137_000),
+    ("udp_received", 2600),
+    ("udp_sent", 2600),
 ];
 
 #[test]

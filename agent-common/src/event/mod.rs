@@ -66,6 +66,7 @@ pub mod http;
 pub mod packet;
 pub mod proc;
 pub mod sock;
+pub mod udp;
 
 // A number is never used again; gaps are retired records.
 records! {
@@ -77,6 +78,7 @@ records! {
     8 => sock::Closed, lost: SOCK_RING_FULL;
     9 => fault::Retransmit, lost: FAULT_RING_FULL;
     10 => fault::RtoEnded, lost: FAULT_RING_FULL;
+    11 => udp::UdpOwner, lost: UDP_RING_FULL;
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 mod calibrate;
 mod fault;
 mod figures;
+mod flows;
 mod http;
 mod packet;
 mod proc;
 mod seed;
 mod sock;
+mod udp;

@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use agent_common::{
     Wire as _, counter,
     event::sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role},
+    pure::packet,
 };
 use aya_ebpf::{
     bindings::seq_file, helpers::generated::bpf_seq_write, macros::btf_tracepoint,
@@ -29,8 +30,8 @@ const TCP_CLOSE: i32 = 7;
 pub(crate) const TCP_LISTEN: i32 = 10;
 const TCP_NEW_SYN_RECV: i32 = 12;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn sock_state(ctx: BtfTracePointContext) -> i32 {
@@ -261,11 +262,11 @@ extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
 
 /// Addresses and ports as they are now.
 #[inline(always)]
-fn address(sk: *mut c_void, state: &mut State) {
+pub(super) fn address(sk: *mut c_void, state: &mut State) {
     let family: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_family));
     if family == AF_INET {
-        state.local = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_rcv_saddr)));
-        state.remote = mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_daddr)));
+        state.local = packet::mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_rcv_saddr)));
+        state.remote = packet::mapped(read::field(sk, offset!(KERNEL_LAYOUT.sock_daddr)));
     } else if has(offset!(KERNEL_LAYOUT.sock_v6_daddr)) {
         let sk = sk as u64;
         read::kernel_into(&mut state.local, sk + offset!(KERNEL_LAYOUT.sock_v6_rcv_saddr) as u64);
@@ -276,23 +277,9 @@ fn address(sk: *mut c_void, state: &mut State) {
     state.remote_port = u16::from_be(remote_port);
 }
 
-/// `::ffff:a.b.c.d` of an address in network order.
-#[inline(always)]
-pub(crate) fn mapped(v4: u32) -> [u8; 16] {
-    let mut address = [0; 16];
-    address[10] = 0xff;
-    address[11] = 0xff;
-    let [a, b, c, d] = v4.to_ne_bytes();
-    address[12] = a;
-    address[13] = b;
-    address[14] = c;
-    address[15] = d;
-    address
-}
-
 /// Network namespace and cgroup: known on both sides, even where the process is not.
 #[inline(always)]
-fn place(sk: *mut c_void, state: &mut State) {
+pub(super) fn place(sk: *mut c_void, state: &mut State) {
     // Known to the verifier by its type, so no helper is called.
     let net: *const c_void = read::field(sk, offset!(KERNEL_LAYOUT.sock_net));
     state.netns = read::field(net, offset!(KERNEL_LAYOUT.net_inum));

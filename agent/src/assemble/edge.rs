@@ -52,7 +52,26 @@ impl Confidence {
     }
 }
 
-/// Connections by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    /// The word of the semantic conventions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Connections by what became of them. Of UDP, which has none, what two ports say to each other until nothing is
+/// said for a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
     /// Handshakes that were completed, under observation.
@@ -124,22 +143,23 @@ pub struct EdgeId(pub u64);
 /// All edges at one moment. Those that did not change are shared with the moments before.
 pub type Edges = Arc<Vec<Arc<Edge>>>;
 
-/// Everything known about one (client workload, server workload, server port).
+/// Everything known about one (client workload, server workload, server port, transport).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     pub id: EdgeId,
     pub client: Peer,
     pub server: Peer,
     pub server_port: u16,
+    pub transport: Transport,
     /// Of the client and of the server, in the connection seen last.
     pub addresses: Option<[IpAddr; 2]>,
     /// Known from spans: `http`.
     pub protocol: Option<&'static str>,
     pub confidence: Confidence,
     pub connections: Connections,
-    /// TCP payload, each byte once.
+    /// Payload, each byte once.
     pub bytes: BothWays,
-    /// TCP segments, retransmitted ones included.
+    /// As they go over the wire; of TCP retransmitted ones included.
     pub packets: BothWays,
     pub requests: Option<Requests>,
     pub network: Network,

@@ -25,6 +25,7 @@ mod strays;
 mod texts;
 mod topology;
 pub mod traces;
+mod udp;
 
 #[cfg(test)]
 mod tests;

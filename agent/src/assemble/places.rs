@@ -105,6 +105,11 @@ impl Places {
         ip.is_loopback() || self.own.get(&ip).is_some_and(|it| it.contains_key(&netns))
     }
 
+    /// Those that have the address.
+    pub(super) fn namespaces(&self, ip: IpAddr) -> impl Iterator<Item = u32> + '_ {
+        self.own.get(&ip).into_iter().flat_map(|it| it.keys().copied())
+    }
+
     /// Who listens at an address, as seen from a namespace.
     ///
     /// A wildcard listens on the addresses of its own namespace only: port 8080 of a pod's peer is not

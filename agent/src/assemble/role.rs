@@ -34,6 +34,12 @@ pub(super) fn decide(state: &sock::State, listeners: &Listeners) -> (Role, Confi
     if listeners.any(state.netns) && EPHEMERAL.contains(&local) {
         return (Role::Client, Confidence::Listener);
     }
+    by_ports(local, remote)
+}
+
+/// The role of the end with the first port, as far as ports tell.
+#[must_use]
+pub(super) fn by_ports(local: u16, remote: u16) -> (Role, Confidence) {
     match (EPHEMERAL.contains(&local), EPHEMERAL.contains(&remote)) {
         (true, false) if remote < *EPHEMERAL.start() => (Role::Client, Confidence::Port),
         (false, true) if local < *EPHEMERAL.start() => (Role::Server, Confidence::Port),
@@ -42,6 +48,12 @@ pub(super) fn decide(state: &sock::State, listeners: &Listeners) -> (Role, Confi
         }
         _ => (Role::Client, Confidence::None),
     }
+}
+
+/// Whether the kernel might have chosen the port.
+#[must_use]
+pub(super) fn is_ephemeral(port: u16) -> bool {
+    EPHEMERAL.contains(&port)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     connection::{Connection, End},
     directory::Directory,
+    edge::Transport,
     places::Places,
     requests::Tuple,
     role::Role,
@@ -46,7 +47,13 @@ pub(super) fn route(connection: &Connection, places: &Places, directory: &Direct
         (None, Some(client)) => server_at(client.remote, client.netns, places, directory),
         (None, None) => return None,
     };
-    Some(Route { client: client_party, server: server_party, port, confidence: surest.confidence })
+    Some(Route {
+        client: client_party,
+        server: server_party,
+        port,
+        transport: Transport::Tcp,
+        confidence: surest.confidence,
+    })
 }
 
 /// The process, or where the socket is when the process is not known.

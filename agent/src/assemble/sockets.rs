@@ -14,7 +14,7 @@ use super::{
     address,
     connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
-    edge::{BothWays, Confidence, Network},
+    edge::{BothWays, Confidence, Network, Transport},
     failure::{ConnectFailure, FailureClass},
     incident::{self, Incident},
     places::Places,
@@ -48,7 +48,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn grace(&self) -> Duration {
+    pub(super) fn grace(&self) -> Duration {
         self.dump_every.saturating_mul(2).saturating_add(GRACE)
     }
 }
@@ -76,7 +76,7 @@ pub(super) struct Sockets {
     changed: Vec<Key>,
     /// Accounted for and closed, in order; the record of the other end may be under way.
     closed: VecDeque<(Ktime, Key)>,
-    places: Places,
+    pub(super) places: Places,
     strays: Strays,
     /// Since they were taken last.
     incidents: Vec<Incident>,
@@ -208,7 +208,8 @@ impl Sockets {
         let client = party(Tgid(state.tgid), address::ip(state.local), around.directory);
         let remote = (failure.server.ip(), failure.server.port());
         let server = server_at(remote, state.netns, &self.places, around.directory);
-        let route = Route { client, server, port: remote.1, confidence: Confidence::Exact };
+        let transport = Transport::Tcp;
+        let route = Route { client, server, port: remote.1, transport, confidence: Confidence::Exact };
         let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
         let local = (address::ip(state.local), state.local_port);
         edge.addresses = Some([local.0, remote.0]);

@@ -7,6 +7,7 @@ use agent_common::event::{
     http::{Call, end, joined_by, side},
     packet::{Stray, what},
     sock::{ConnectFailed, Row},
+    udp::{FlowKey, FlowRow, FlowTotals, UdpOwner},
 };
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     texts::Texts,
     topology::Topology,
     traces::Traces,
+    udp::Udp,
 };
 use crate::{
     clock::Ktime,
@@ -42,6 +44,7 @@ pub struct Output {
 pub struct State {
     directory: Directory,
     sockets: Sockets,
+    udp: Udp,
     topology: Topology,
     requests: Requests,
     traces: Traces,
@@ -57,6 +60,7 @@ impl State {
         Self {
             directory: Directory::default(),
             sockets: Sockets::default(),
+            udp: Udp::default(),
             topology: Topology::default(),
             requests: Requests::default(),
             traces: Traces::default(),
@@ -70,6 +74,7 @@ impl State {
     /// Addresses of the interfaces of the agent's own network namespace.
     pub fn local_addresses(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
         self.sockets.local_addresses(netns, addresses);
+        self.udp.own_netns(netns);
     }
 
     pub fn process(&mut self, process: Arc<Process>) {
@@ -100,6 +105,7 @@ impl State {
             Event::Retransmit(it) => Some(it.tgid),
             Event::RtoEnded(it) => Some(it.tgid),
             Event::Call(it) => Some(it.header.tgid),
+            Event::UdpOwner(it) => Some(it.header.tgid),
             Event::Exec(_) | Event::Exit(_) | Event::Stray(_) => None,
         });
         self.unknown(tgids)
@@ -127,6 +133,7 @@ impl State {
                 Event::RtoEnded(it) => stalls.push(Incident::stalled(it, self.knows(Tgid(it.tgid)))),
                 // Its number is in the socket.
                 Event::Retransmit(_) => {}
+                Event::UdpOwner(it) => self.udp_owner(it, now),
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
             }
@@ -159,10 +166,19 @@ impl State {
         self.sockets.take_incidents()
     }
 
+    /// Takes a whole dump of the UDP flows, and what was counted of all when it began. Returns those that are
+    /// over: the kernel half may forget them.
+    pub fn flows(&mut self, rows: &[FlowRow], totals: &FlowTotals, now: Ktime) -> Vec<FlowKey> {
+        let (udp, sockets, mut around) = self.split_udp(now);
+        udp.rows(rows, totals, &mut sockets.places, &mut around);
+        udp.ended()
+    }
+
     /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.
     pub fn tick(&mut self, now: Ktime) {
         let (sockets, around) = self.split(now);
         sockets.sweep(&around);
+        self.udp.sweep(now);
         self.settle(now);
         self.topology.sweep(now);
         self.traces.sweep(now, self.window);
@@ -184,9 +200,15 @@ impl State {
         (sockets, Surroundings { directory, topology, requests, vitals, dump_every: *dump_every, now })
     }
 
+    fn split_udp(&mut self, now: Ktime) -> (&mut Udp, &mut Sockets, Surroundings<'_>) {
+        let Self { directory, sockets, udp, topology, requests, vitals, dump_every, .. } = self;
+        (udp, sockets, Surroundings { directory, topology, requests, vitals, dump_every: *dump_every, now })
+    }
+
     fn settle(&mut self, now: Ktime) {
-        let (sockets, mut around) = self.split(now);
+        let (udp, sockets, mut around) = self.split_udp(now);
         sockets.settle(&mut around);
+        udp.settle(&sockets.places, &mut around);
         self.requests.settle(now, self.dump_every, &mut self.topology, &self.vitals);
     }
 
@@ -201,6 +223,11 @@ impl State {
         let (sockets, mut around) = self.split(now);
         sockets.connect_failed(&record.row, &failure, &mut around);
         failure
+    }
+
+    fn udp_owner(&mut self, record: &UdpOwner, now: Ktime) {
+        let (udp, sockets, around) = self.split_udp(now);
+        udp.owner(record, &mut sockets.places, &around);
     }
 
     fn stray(&mut self, stray: &Stray, now: Ktime) {

@@ -11,7 +11,7 @@ use ahash::AHashSet;
 
 use super::{
     address,
-    edge::Confidence,
+    edge::{Confidence, Transport},
     places::Places,
     sockets::Surroundings,
     topology::{EdgeKey, Party, Route, Topology},
@@ -42,14 +42,20 @@ impl Strays {
             client,
             server: Party::Address(local),
             port: stray.local_port,
+            transport: Transport::Tcp,
             confidence: Confidence::Packet,
         };
         let is_new = !around.topology.has(route.key());
         if is_new && MAX_EDGES <= self.edges.len() {
             around.vitals.add(Vital::EdgesFolded, 1);
             let anywhere = Party::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let other =
-                Route { client: anywhere.clone(), server: anywhere, port: 0, confidence: Confidence::None };
+            let other = Route {
+                client: anywhere.clone(),
+                server: anywhere,
+                port: 0,
+                confidence: Confidence::None,
+                ..route
+            };
             around.topology.edge(&other, around.now, around.vitals);
             return;
         }

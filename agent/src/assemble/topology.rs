@@ -17,7 +17,7 @@ use super::{
     address,
     connection::{Counted, Times},
     directory::{Known, WorkloadId},
-    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer},
+    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer, Transport},
     faults::Faults,
     recent::{Keepers, Recent},
 };
@@ -40,6 +40,7 @@ pub(super) struct EdgeKey {
     client: WorkloadId,
     server: WorkloadId,
     port: u16,
+    transport: Transport,
 }
 
 impl EdgeKey {
@@ -86,13 +87,19 @@ pub(super) struct Route {
     pub client: Party,
     pub server: Party,
     pub port: u16,
+    pub transport: Transport,
     pub confidence: Confidence,
 }
 
 impl Route {
     #[must_use]
     pub(super) fn key(&self) -> EdgeKey {
-        EdgeKey { client: self.client.workload(), server: self.server.workload(), port: self.port }
+        EdgeKey {
+            client: self.client.workload(),
+            server: self.server.workload(),
+            port: self.port,
+            transport: self.transport,
+        }
     }
 
     /// Whether it has an end that something coarser can stand for.
@@ -198,7 +205,7 @@ impl Topology {
         }
         // Let in whatever the number.
         let other = Party::Address(anywhere);
-        Route { client: other.clone(), server: other, port: 0, confidence: Confidence::None }
+        Route { client: other.clone(), server: other, port: 0, confidence: Confidence::None, ..*route }
     }
 
     #[must_use]
@@ -229,6 +236,7 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         client: route.client.peer(),
         server: route.server.peer(),
         server_port: route.port,
+        transport: route.transport,
         addresses: None,
         protocol: None,
         confidence: route.confidence,
@@ -307,7 +315,13 @@ mod tests {
     fn route(last: u32) -> Route {
         let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + last));
         let server = Party::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        Route { client: Party::Address(ip), server, port: 80, confidence: Confidence::Exact }
+        Route {
+            client: Party::Address(ip),
+            server,
+            port: 80,
+            transport: Transport::Tcp,
+            confidence: Confidence::Exact,
+        }
     }
 
     #[test]

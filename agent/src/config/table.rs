@@ -124,11 +124,11 @@ settings! {
         "Make spans of HTTP requests of Go programs, by uprobes",
         "a few probe hits in the service for each request; `taskscope targets` shows the price" }
     Xdp: "xdp" One "auto|native|off" Value "auto" {
-        "Packet program on interfaces: auto takes native XDP, else TCX; native takes XDP or nothing",
-        "headers of control packets only; native XDP may interrupt traffic shortly at start and stop" }
+        "Packet programs on interfaces: of what comes in at network cards auto takes native XDP, else TCX; native takes XDP or nothing",
+        "headers only; native XDP may interrupt traffic shortly at start and stop" }
     Interface: "interface" List "NAME" Unset "all physical ones" {
-        "Interface for the packet program; repeat for more",
-        "one run for each packet that comes in: 7 ns to 26 ns for an empty program" }
+        "Network card for the packet programs; repeat for more. Loopback and the veths of workloads have theirs anyway",
+        "one run for each packet: 1 ns above that of an empty program (7 ns to 36 ns) for TCP data, 95 ns for UDP" }
     OtlpEndpoint: "otlp_endpoint" One "URL" Unset "nothing is exported" otel "ENDPOINT" {
         "Where traces, metrics and log events go, such as http://localhost:4317",
         "about 2 ms of CPU and 350 kB, before compression, for 1,000 spans" }

@@ -2,9 +2,8 @@
 
 use super::{
     capabilities::Capability,
-    facts::{Facts, SOCKET_STORAGE_IN_TRACING, TCX, UPROBE_COOKIE, UPROBE_MULTI},
+    facts::{Facts, SOCKET_STORAGE_IN_TRACING, TCX, UDP_OWNERS, UPROBE_COOKIE, UPROBE_MULTI},
     inputs::Inputs,
-    interfaces::Interface,
     verdict::{Check, State, Verdict},
 };
 use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, XdpMode};
@@ -52,7 +51,7 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     if settings.xdp == XdpMode::Auto {
         facts.need_version(&mut verdict, State::Degraded, TCX, "TCX, where XDP is refused,");
     }
-    let physical = inputs.interfaces.iter().any(Interface::is_physical);
+    let physical = inputs.interfaces.iter().any(|it| it.kind.is_card());
     if settings.interfaces.is_empty() && !physical {
         verdict.against(State::Degraded, "there is no physical interface here", "name one with --interface");
     }
@@ -61,7 +60,8 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
             "share the host's network: `hostNetwork: true` in a pod, `--network=host` for docker and podman";
         verdict.against(State::Degraded, "only interfaces of this network namespace are seen", remedy);
     }
-    verdict.check(FEATURE, "control packets at the interfaces below")
+    facts.need_version(&mut verdict, State::Degraded, UDP_OWNERS, "processes of UDP sockets");
+    verdict.check(FEATURE, "UDP and control packets at the interfaces below")
 }
 
 fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::interfaces::Interface;
+use crate::links::{self, Link};
 
 /// `None` is a file that is not there or may not be read.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ pub struct Inputs {
     pub lockdown: Option<String>,
     /// AppArmor's profile or SELinux's context.
     pub confinement: Option<String>,
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<Link>,
 }
 
 impl Inputs {
@@ -51,7 +51,7 @@ impl Inputs {
             ptrace_scope: text("/proc/sys/kernel/yama/ptrace_scope"),
             lockdown: text("/sys/kernel/security/lockdown"),
             confinement: text("/proc/self/attr/current"),
-            interfaces: Interface::all().unwrap_or_default(),
+            interfaces: links::all().unwrap_or_default(),
         }
     }
 

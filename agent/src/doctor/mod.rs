@@ -16,7 +16,6 @@ mod version;
 
 pub use self::{
     inputs::Inputs,
-    interfaces::Interface,
     verdict::{Check, State},
 };
 use crate::config::settings::Settings;

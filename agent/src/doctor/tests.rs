@@ -1,4 +1,7 @@
-use crate::config::{self, AgentArgs};
+use crate::{
+    config::{self, AgentArgs},
+    links::{Kind, Link},
+};
 
 use super::*;
 
@@ -11,14 +14,7 @@ const BTF: &[u8] =
 
 /// Root on a plain Linux 6.18 with one network card.
 fn root() -> Inputs {
-    let interface = |name: &str, kind: &str, entries: &[&str]| Interface {
-        name: name.into(),
-        kind: kind.into(),
-        uevent: String::new(),
-        ifindex: "1".into(),
-        iflink: "1".into(),
-        entries: entries.iter().map(|&it| it.into()).collect(),
-    };
+    let interface = |index, name: &str, kind| Link { index, name: name.into(), kind };
     Inputs {
         release: "6.18.44-amd64".into(),
         architecture: "x86_64".into(),
@@ -36,7 +32,7 @@ fn root() -> Inputs {
         ptrace_scope: Some("1".into()),
         lockdown: Some("[none] integrity confidentiality".into()),
         confinement: Some("unconfined".into()),
-        interfaces: vec![interface("eth0", "1", &["device"]), interface("lo", "772", &[])],
+        interfaces: vec![interface(2, "eth0", Kind::Physical), interface(1, "lo", Kind::Loopback)],
     }
 }
 
@@ -76,7 +72,7 @@ fn root_on_a_new_kernel_has_everything() {
         &[
             ("export", State::Ok, "to http://localhost:4317 by gRPC"),
             ("interface eth0", State::Ok, "physical: native XDP, else TCX"),
-            ("interface lo", State::Ok, "loopback: nothing"),
+            ("interface lo", State::Ok, "loopback: TCX for what is sent"),
         ],
     );
 }
@@ -115,7 +111,7 @@ fn an_old_kernel_lacks_topology_and_cheap_uprobes() {
             ("kernel", State::Missing, "Linux 5.10.0-33-amd64"),
             ("perf_event_paranoid", State::Degraded, "3: uprobes of this kernel"),
             ("locked memory", State::Degraded, "the limit is 8388608 bytes"),
-            ("interface eth0", State::Ok, "native XDP, else nothing"),
+            ("interface eth0", State::Degraded, "its UDP is not counted, TCX needs Linux 6.6"),
         ],
     );
     let middle = Inputs { release: "6.1.0-18".into(), ..root() };
@@ -237,6 +233,26 @@ fn settings_change_what_is_wanted() {
     assert_eq!(absent.remedy.unwrap(), "name one of eth0, lo with --interface");
     assert!(find_with(&inputs, "interface lo", &named).detail.contains("native XDP, else TCX"));
     assert!(find_with(&inputs, "interface eth0", &named).detail.contains("nothing"));
+}
+
+#[test]
+fn interfaces_by_kind() {
+    let all = [
+        (Kind::Workload, State::Ok, "veth of a workload: TCX, both ways"),
+        (Kind::Bond, State::Ok, "bond: native XDP, else TCX"),
+        (Kind::Slave, State::Ok, "part of a bond: nothing, its packets are met elsewhere"),
+        (Kind::Bridge, State::Ok, "bridge: nothing"),
+        (Kind::Tunnel("vxlan".into()), State::Ok, "tunnel (vxlan): nothing"),
+        (
+            Kind::Unknown("netkit".into()),
+            State::Degraded,
+            "unknown (netkit): nothing is attached | if its packets",
+        ),
+    ];
+    for (kind, state, words) in all {
+        let interfaces = vec![Link { index: 3, name: "x".into(), kind }];
+        check(&Inputs { interfaces, ..root() }, &[("interface x", state, words)]);
+    }
 }
 
 #[test]

@@ -45,6 +45,26 @@ pub enum KernelError {
     NoXdpLink { interface: String },
 }
 
+impl KernelError {
+    /// The interface went away before something could be attached to it, which is no failure.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let Self::Attach { source, .. } = self else {
+            return false;
+        };
+        match &**source {
+            ProgramError::UnknownInterface { .. } => true,
+            ProgramError::SyscallError(error) => is_no_device(&error.io_error),
+            ProgramError::IOError(error) => is_no_device(error),
+            _ => false,
+        }
+    }
+}
+
+fn is_no_device(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO))
+}
+
 /// A feature that does not work here, with the reason.
 #[derive(Debug)]
 pub struct Refused {

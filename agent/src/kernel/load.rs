@@ -4,7 +4,10 @@ use std::{fs::File, time::Duration};
 
 use agent_common::{
     Wire as _, counter,
-    event::sock::Row,
+    event::{
+        sock::Row,
+        udp::{FlowKey, FlowRow, FlowTotals},
+    },
     layout::{GoProcess, point},
     limits, names,
 };
@@ -15,7 +18,9 @@ use aya::{
 };
 
 use super::{
-    AttachedFile, Forms, Hook, KernelError, Prices, Refused, btf, calibrate, heap,
+    AttachedFile, Forms, Hook, KernelError, Prices, Refused, btf, calibrate,
+    flows::Flows,
+    heap,
     iter::{self, Link},
     log::KernelLog,
     maps::{self, InMap},
@@ -23,6 +28,7 @@ use super::{
 };
 use crate::{
     config::settings::XdpMode,
+    links,
     targets::{golang::Point, process::Tgid},
 };
 
@@ -47,6 +53,8 @@ fn lru_entries() -> u32 {
 pub struct Options {
     /// A power of two, at least a page.
     pub ring_bytes: u32,
+    /// More where the kernel would not keep so few.
+    pub flow_entries: u32,
     pub log: bool,
     /// `None`: as this kernel takes them.
     pub forms: Option<Forms>,
@@ -54,19 +62,20 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: limits::RING_BYTES, log: false, forms: None }
+        Self { ring_bytes: limits::RING_BYTES, flow_entries: limits::FLOWS, log: false, forms: None }
     }
 }
 
 /// Programs, maps and links. Dropped, nothing of it stays in the kernel.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     watched: HashMap<MapData, u32, InMap<GoProcess>>,
     socks: Map,
     seed: Option<Link>,
     dump: Option<Link>,
+    flows: Option<Flows>,
     log: KernelLog,
     map_bytes: u64,
 }
@@ -89,6 +98,7 @@ impl Kernel {
         for (name, least) in LRU_MAPS {
             loader.map_max_entries(name, lru_entries.max(*least));
         }
+        loader.map_max_entries(names::MAP_FLOWS, lru_entries.max(options.flow_entries));
         let mut ebpf = loader
             .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(layouts.kernel), true)
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(layouts.file), true)
@@ -107,6 +117,7 @@ impl Kernel {
             ebpf,
             seed: None,
             dump: None,
+            flows: None,
             log,
             map_bytes,
         };
@@ -138,6 +149,10 @@ impl Kernel {
         match self.link_iterator(names::PROG_SEED, "task_file", &btf) {
             Ok(link) => self.seed = Some(link),
             Err(error) => refused.push(Refused { feature: "connections older than the agent", error }),
+        }
+        match Flows::new(&mut self.ebpf, &btf) {
+            Ok(flows) => self.flows = Some(flows),
+            Err(error) => refused.push(Refused { feature: "UDP", error }),
         }
         refused
     }
@@ -213,6 +228,24 @@ impl Kernel {
         }
     }
 
+    /// Hands a row for each UDP flow to `sink`; returns what was ever counted, `None` where UDP is refused.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the walk.
+    pub fn flows(&mut self, sink: impl FnMut(FlowRow)) -> Result<Option<FlowTotals>, KernelError> {
+        self.flows.as_ref().map(|flows| flows.dump(sink)).transpose()
+    }
+
+    /// Makes room for another flow.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses. One that is not there any more is fine.
+    pub fn end_flow(&mut self, flow: FlowKey) -> Result<(), KernelError> {
+        self.flows.as_mut().map_or(Ok(()), |flows| flows.remove(flow))
+    }
+
     /// Hands waiting records to `sink`, at most so many; returns how many there were.
     pub fn drain(&mut self, most: usize, mut sink: impl FnMut(&[u8])) -> usize {
         let mut n_records = 0;
@@ -246,6 +279,24 @@ impl Kernel {
     /// When neither form is possible, or the interface is gone.
     pub fn attach_packets(&mut self, interface: &str, wish: XdpMode) -> Result<Option<Hook>, KernelError> {
         packets::attach(&mut self.ebpf, interface, wish)
+    }
+
+    /// Puts the programs on a workload's interface.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or the interface is gone.
+    pub fn attach_workload(&mut self, link: &links::Link) -> Result<[Hook; 2], KernelError> {
+        packets::attach_workload(&mut self.ebpf, link)
+    }
+
+    /// Puts the program where packets of sockets leave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach_workload`].
+    pub fn attach_egress(&mut self, link: &links::Link) -> Result<[Hook; 1], KernelError> {
+        packets::attach_egress(&mut self.ebpf, link).map(|hook| [hook])
     }
 
     /// Puts the probes on a file that are not on it yet, for all processes that run it.

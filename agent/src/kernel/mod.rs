@@ -6,8 +6,10 @@
 mod btf;
 mod calibrate;
 mod error;
+mod flows;
 mod forms;
 mod heap;
+mod interfaces;
 mod iter;
 mod load;
 mod log;
@@ -15,14 +17,16 @@ mod maps;
 mod packets;
 mod points;
 mod scheduling;
+mod trial;
 mod uprobes;
 
 pub use btf::BtfError;
 pub use calibrate::Prices;
 pub use error::{KernelError, Refused};
 pub use forms::Forms;
+pub use interfaces::{Hooked, Interfaces};
 pub use load::{Kernel, Options};
-pub use packets::{Hook, Interface, interfaces};
+pub use packets::{Hook, Side};
 pub use points::{POINTS, PointRow, Price};
 pub use scheduling::yield_to_others;
 pub use uprobes::AttachedFile;
@@ -31,3 +35,5 @@ pub use uprobes::AttachedFile;
 pub use btf::Btf;
 #[doc(hidden)]
 pub use load::{RunTime, VerifierCost, verifier_costs};
+#[doc(hidden)]
+pub use trial::Trial;

@@ -1,4 +1,4 @@
-//! The packet program on interfaces: XDP in the driver, or TCX where that is refused or taken.
+//! Programs on interfaces: XDP in the driver, TCX everywhere else.
 
 use std::{ffi::CString, fs, io};
 
@@ -6,27 +6,26 @@ use agent_common::names;
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode, links::FdLink,
-        tc::SchedClassifierLink,
+        LinkOrder, NetworkInterface, ProgramError, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
+        links::FdLink, tc::SchedClassifierLink,
     },
 };
 
 use super::KernelError;
-use crate::{config::settings::XdpMode as Wish, doctor};
+use crate::{config::settings::XdpMode as Wish, links::Link};
 
-/// A network interface of the agent's own network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    pub name: String,
-    /// A network card, as `taskscope doctor` sees it: not a bridge, tunnel or pair.
-    pub is_physical: bool,
-}
-
-/// Where the program sits. Dropped, it is gone: both forms are links.
+/// Where a program sits. Dropped, it is gone: both forms are links.
 #[derive(Debug)]
 pub enum Hook {
     Xdp(FdLink),
-    Tcx(SchedClassifierLink),
+    Tcx(SchedClassifierLink, Side),
+}
+
+/// Of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Ingress,
+    Egress,
 }
 
 impl Hook {
@@ -34,24 +33,13 @@ impl Hook {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Xdp(_) => "xdp, native",
-            Self::Tcx(_) => "tcx, ingress",
+            Self::Tcx(_, Side::Ingress) => "tcx, ingress",
+            Self::Tcx(_, Side::Egress) => "tcx, egress",
         }
     }
 }
 
-/// All interfaces, or the named ones.
-///
-/// # Errors
-///
-/// When `/sys/class/net` cannot be read.
-pub fn interfaces(named: &[String]) -> io::Result<Vec<Interface>> {
-    let found = doctor::Interface::all()?
-        .into_iter()
-        .filter(|it| named.is_empty() || named.contains(&it.name))
-        .map(|it| Interface { is_physical: it.is_physical(), name: it.name });
-    Ok(found.collect())
-}
-
+/// The program of network cards, where packets come in.
 pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Option<Hook>, KernelError> {
     if wish == Wish::Off {
         return Ok(None);
@@ -66,9 +54,26 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
         Err(error) if wish == Wish::Native => Err(error),
         Err(error) => {
             tracing::info!(interface, %error, "No XDP here; trying TCX.");
-            attach_tcx(ebpf, interface).map(|link| Some(Hook::Tcx(link)))
+            let name = c_name(interface, names::PROG_NIC_IN_TC)?;
+            let at = NetworkInterface::Name(name.as_c_str());
+            attach_tcx(ebpf, names::PROG_NIC_IN_TC, (interface, at), Side::Ingress).map(Some)
         }
     }
+}
+
+/// The programs of a workload's interface: what it sends comes in here, and what it gets goes out.
+pub(super) fn attach_workload(ebpf: &mut Ebpf, link: &Link) -> Result<[Hook; 2], KernelError> {
+    let at = || (link.name.as_str(), NetworkInterface::Index(link.index));
+    Ok([
+        attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at(), Side::Ingress)?,
+        attach_tcx(ebpf, names::PROG_TO_WORKLOAD, at(), Side::Egress)?,
+    ])
+}
+
+/// Where packets of sockets leave the node, or stay on it by loopback.
+pub(super) fn attach_egress(ebpf: &mut Ebpf, link: &Link) -> Result<Hook, KernelError> {
+    let at = (link.name.as_str(), NetworkInterface::Index(link.index));
+    attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at, Side::Egress)
 }
 
 /// The numbers of include/uapi/linux/if_arp.h. Loopback has the header, too.
@@ -97,17 +102,25 @@ fn attach_xdp(ebpf: &mut Ebpf, interface: &str) -> Result<FdLink, KernelError> {
     FdLink::try_from(link).map_err(|_| KernelError::NoXdpLink { interface: interface.to_owned() })
 }
 
-fn attach_tcx(ebpf: &mut Ebpf, interface: &str) -> Result<SchedClassifierLink, KernelError> {
-    let program = names::PROG_NIC_IN_TC;
+fn attach_tcx(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    (interface, at): (&str, NetworkInterface<'_>),
+    side: Side,
+) -> Result<Hook, KernelError> {
     let tcx: &mut SchedClassifier = program_mut(ebpf, program, interface)?;
     if tcx.fd().is_err() {
         tcx.load().map_err(|source| KernelError::Program { program, source: Box::new(source) })?;
     }
-    let name = c_name(interface, program)?;
+    let attach_type = match side {
+        Side::Ingress => TcAttachType::Ingress,
+        Side::Egress => TcAttachType::Egress,
+    };
     // First: a program before us that returns TC_ACT_OK would hide every packet.
-    let at = TcAttach::Tcx { attach_type: TcAttachType::Ingress, order: LinkOrder::first() };
-    let id = tcx.attach(name.as_c_str(), at).map_err(|source| attach_error(program, interface, source))?;
-    tcx.take_link(id).map_err(|source| attach_error(program, interface, source))
+    let how = TcAttach::Tcx { attach_type, order: LinkOrder::first() };
+    let id = tcx.attach(at, how).map_err(|source| attach_error(program, interface, source))?;
+    let link = tcx.take_link(id).map_err(|source| attach_error(program, interface, source))?;
+    Ok(Hook::Tcx(link, side))
 }
 
 fn program_mut<'a, P>(

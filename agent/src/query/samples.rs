@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
 use crate::{
     assemble::{
-        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests},
+        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests, Transport},
         failure::FailureClass,
         faults::{Closed, Faults, Retransmits},
         histogram::Histogram,
@@ -100,6 +100,7 @@ fn called() -> Edge {
         client: Peer::Process(shop()),
         server: Peer::Process(cart()),
         server_port: 8080,
+        transport: Transport::Tcp,
         addresses: Some([[10, 1, 0, 1].into(), [10, 1, 0, 2].into()]),
         protocol: Some("http"),
         confidence: Confidence::Exact,
@@ -129,6 +130,7 @@ fn refused() -> Edge {
         client: Peer::Process(cart()),
         server: Peer::Address { ip: [192, 0, 2, 7].into(), name: None },
         server_port: 5432,
+        transport: Transport::Tcp,
         addresses: Some([[10, 1, 0, 2].into(), [192, 0, 2, 7].into()]),
         protocol: None,
         confidence: Confidence::Exact,

@@ -53,6 +53,7 @@ pub struct Edge<'a> {
     /// Of the connection seen last; null when none was.
     pub client_address: Option<&'a str>,
     pub server_address: Option<&'a str>,
+    /// `tcp` or `udp`.
     pub transport: &'static str,
     /// How it is known who the client is: `exact`, `packet`, `listener`, `service`, `port` or `none`.
     pub role_confidence: &'static str,
@@ -107,6 +108,7 @@ impl Topology {
             server_address: server.address.as_deref(),
             transport: match numbers.transport() {
                 Transport::Tcp => "tcp",
+                Transport::Udp => "udp",
             },
             role_confidence: match numbers.role_confidence() {
                 RoleConfidence::None => "none",

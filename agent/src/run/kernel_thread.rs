@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use agent_common::event::udp::FlowKey;
+
 use super::{
     RunError, error,
     message::{Attached, ToKernel, ToOwner},
@@ -21,7 +23,7 @@ use crate::{
     config::settings::{Settings, XdpMode},
     decode,
     export::throttle::Throttle,
-    kernel::{AttachedFile, Hook, Kernel, interfaces},
+    kernel::{AttachedFile, Hooked, Interfaces, Kernel, KernelError},
     targets::{plan::Plan, process::Tgid},
     vitals::{Part, Vital, Vitals},
 };
@@ -49,8 +51,9 @@ pub(super) struct KernelThread {
     outbox: Outbox,
     vitals: Arc<Vitals>,
     watching: Watching<AttachedFile>,
-    /// Kept: dropped, they are gone.
-    hooks: Vec<Hook>,
+    /// `None`: nothing is put on interfaces, or nobody tells of them.
+    interfaces: Option<Interfaces>,
+    is_told_of_missing: bool,
     next_dump: Ktime,
     dump_warnings: Throttle,
     next_count: Ktime,
@@ -70,7 +73,8 @@ impl KernelThread {
             outbox: Outbox::new(owner, vitals),
             vitals: Arc::clone(vitals),
             watching: Watching::default(),
-            hooks: Vec::new(),
+            interfaces: None,
+            is_told_of_missing: false,
             next_dump: Ktime(0),
             dump_warnings: Throttle::default(),
             next_count: Ktime(0),
@@ -82,7 +86,7 @@ impl KernelThread {
             if spans {
                 thread.calibrate();
             }
-            thread.attach_packets(wish, &named);
+            thread.follow_interfaces(wish, &named);
             thread.run(&inputs);
         })
     }
@@ -93,6 +97,7 @@ impl KernelThread {
             match inputs.inbox.recv_timeout(DRAIN_EVERY) {
                 Ok(ToKernel::Watch(plan)) => self.watch(&plan),
                 Ok(ToKernel::Unwatch(tgid)) => self.unwatch(tgid),
+                Ok(ToKernel::EndFlows(flows)) => self.end_flows(flows),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -102,6 +107,9 @@ impl KernelThread {
         self.next_dump = Ktime(0);
         self.next_count = Ktime(0);
         self.turn();
+        if let Some(interfaces) = self.interfaces.take() {
+            interfaces.leave_to_the_end();
+        }
     }
 
     /// Whatever is due. The dump comes before the drain: sockets that ended meanwhile say so after it.
@@ -116,6 +124,7 @@ impl KernelThread {
         if self.next_dump <= now {
             self.dump(now);
         }
+        self.attach_packets(now);
         self.outbox.retry();
         self.drain();
         // After the drain: what was made is never less than what was delivered.
@@ -135,6 +144,8 @@ impl KernelThread {
         // CPU time: a busy machine makes a dump last longer, but not dearer.
         let before = clock::thread_cpu_time();
         let read = self.kernel.dump(|row| rows.push(row));
+        let mut flows = Vec::new();
+        let flows_read = self.kernel.flows(|row| flows.push(row));
         let took = clock::thread_cpu_time().saturating_sub(before);
         let next_in = DUMP_EVERY.max(took.saturating_mul(DUMP_SHARE));
         self.next_dump = now.plus(next_in);
@@ -142,11 +153,26 @@ impl KernelThread {
             // A dump that is not delivered loses nothing: figures are cumulative.
             Ok(_) => self.outbox.cumulative(ToOwner::Rows { rows, next_in }),
             // A part would be taken for all, and what is not in it for gone.
-            Err(error) => {
-                if let Some(left_out) = self.dump_warnings.pass(now) {
-                    let error = error::chain(&error);
-                    tracing::warn!(%error, left_out, "Open connections cannot be read.");
-                }
+            Err(error) => self.warn_of_dump(now, &error),
+        }
+        match flows_read {
+            Ok(Some(totals)) => self.outbox.cumulative(ToOwner::Flows { rows: flows, totals }),
+            Ok(None) => {}
+            Err(error) => self.warn_of_dump(now, &error),
+        }
+    }
+
+    fn warn_of_dump(&mut self, now: Ktime, error: &KernelError) {
+        if let Some(left_out) = self.dump_warnings.pass(now) {
+            let error = error::chain(error);
+            tracing::warn!(%error, left_out, "Open connections or UDP flows cannot be read.");
+        }
+    }
+
+    fn end_flows(&mut self, flows: Vec<FlowKey>) {
+        for flow in flows {
+            if let Err(error) = self.kernel.end_flow(flow) {
+                tracing::debug!(error = %error::chain(&error), "A UDP flow stays in the map.");
             }
         }
     }
@@ -169,6 +195,12 @@ impl KernelThread {
     fn count(&mut self) {
         self.vitals.set(Vital::MapBytes, self.kernel.map_bytes());
         self.vitals.set(Vital::Targets, self.watching.processes().len() as u64);
+        if let Some(interfaces) = &self.interfaces {
+            self.vitals.set(Vital::Interfaces, interfaces.n_hooked());
+            self.vitals.set(Vital::InterfacesUnknown, interfaces.n_unknown());
+            self.vitals.set(Vital::InterfacesVanished, interfaces.n_vanished());
+            self.vitals.set(Vital::LinkMessagesUnreadable, interfaces.n_unreadable());
+        }
         let hits = |tgid: Tgid| Some((tgid, self.kernel.hits(tgid)?));
         let hits: Vec<_> = self.watching.processes().filter_map(hits).collect();
         if !hits.is_empty() {
@@ -188,25 +220,27 @@ impl KernelThread {
         }
     }
 
-    fn attach_packets(&mut self, wish: XdpMode, named: &[String]) {
-        let found = match interfaces(named) {
-            Ok(found) => found,
-            Err(error) => return tracing::warn!(%error, "Interfaces cannot be listed."),
-        };
-        for missing in named.iter().filter(|name| !found.iter().any(|it| it.name == **name)) {
-            tracing::warn!(interface = missing, "There is no such interface.");
+    fn follow_interfaces(&mut self, wish: XdpMode, named: &[String]) {
+        if wish == XdpMode::Off {
+            return;
         }
-        for interface in found.into_iter().filter(|it| it.is_physical || !named.is_empty()) {
-            match self.kernel.attach_packets(&interface.name, wish) {
-                Ok(Some(hook)) => {
-                    tracing::info!(interface = interface.name, hook = hook.name(), "Packets are looked at.");
-                    self.hooks.push(hook);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let error = error::chain(&error);
-                    tracing::warn!(interface = interface.name, %error, "Packets are not looked at here.");
-                }
+        match Interfaces::follow(wish, named) {
+            Ok(interfaces) => self.interfaces = Some(interfaces),
+            Err(error) => tracing::warn!(%error, "Interfaces are not known, and packets not looked at."),
+        }
+    }
+
+    fn attach_packets(&mut self, now: Ktime) {
+        let Some(interfaces) = &mut self.interfaces else {
+            return;
+        };
+        match interfaces.turn(&mut self.kernel, now) {
+            Ok(attached) => attached.iter().for_each(tell),
+            Err(error) => tracing::warn!(%error, "Interfaces that come from now on are not seen."),
+        }
+        if interfaces.is_settled() && !std::mem::replace(&mut self.is_told_of_missing, true) {
+            for missing in interfaces.missing() {
+                tracing::warn!(interface = missing, "There is no such interface.");
             }
         }
     }
@@ -244,5 +278,15 @@ impl KernelThread {
     fn unwatch(&mut self, tgid: Tgid) {
         self.kernel.unwatch(tgid);
         self.watching.leave(tgid);
+    }
+}
+
+fn tell(hooked: &Hooked) {
+    let Hooked { interface, hooks, refused } = hooked;
+    if !hooks.is_empty() {
+        tracing::info!(interface, hooks = hooks.join("; "), "Packets are looked at.");
+    }
+    for error in refused {
+        tracing::warn!(interface, error = %error::chain(error), "Packets are not looked at here.");
     }
 }

@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_common::{
-    event::{Event, sock::Row},
+    event::{
+        Event,
+        sock::Row,
+        udp::{FlowKey, FlowRow, FlowTotals},
+    },
     layout::point,
 };
 
@@ -22,6 +26,8 @@ use crate::{
 pub(super) enum ToKernel {
     Watch(Box<Plan>),
     Unwatch(Tgid),
+    /// They are over.
+    EndFlows(Vec<FlowKey>),
 }
 
 /// To the thread that reads binaries.
@@ -49,6 +55,11 @@ pub(super) enum ToOwner {
         rows: Vec<Row>,
         /// When the next dump is due.
         next_in: Duration,
+    },
+    Flows {
+        rows: Vec<FlowRow>,
+        /// What was counted when the rows began to be read.
+        totals: FlowTotals,
     },
     Attached(Attached),
     /// A Go program that cannot be watched. Programs of other kinds are not mentioned.

@@ -130,6 +130,13 @@ impl Owner {
                 let incidents = self.state.rows(&rows, clock::now());
                 self.happened(incidents);
             }
+            ToOwner::Flows { rows, totals } => {
+                let ended = self.state.flows(&rows, &totals, clock::now());
+                // Whoever is not told hears of them again with the next dump.
+                if !ended.is_empty() && self.outlets.kernel.try_send(ToKernel::EndFlows(ended)).is_err() {
+                    tracing::debug!("The kernel thread is busy.");
+                }
+            }
             ToOwner::Attached(attached) => self.attached(attached),
             ToOwner::NotWatched(tgid, error) => self.not_watched(tgid, &error),
             ToOwner::Hits(hits) => self.probes.hits(hits),

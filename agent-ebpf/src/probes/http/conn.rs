@@ -8,6 +8,7 @@ use agent_common::{
     counter,
     event::http::{Call, joined_by},
     layout::GoProcess,
+    pure::packet::mapped,
 };
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
@@ -15,7 +16,6 @@ use crate::{
     emit,
     gate::Task,
     maps::{CONNS, CONTEXTS, Conn, ConnKey, Context, JoinKey, has, offset, remove},
-    probes::sock::mapped,
     read,
 };
 

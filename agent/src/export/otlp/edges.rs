@@ -26,12 +26,11 @@ use crate::{
     export::{node::Node, semconv},
 };
 
-const BYTES: Name =
-    Name { name: semconv::EDGE_BYTES, unit: "By", description: "TCP payload, each byte once." };
+const BYTES: Name = Name { name: semconv::EDGE_BYTES, unit: "By", description: "Payload, each byte once." };
 const PACKETS: Name = Name {
     name: semconv::EDGE_PACKETS,
     unit: "{packet}",
-    description: "TCP segments, retransmitted ones included.",
+    description: "As they go over the wire, retransmitted ones included.",
 };
 const CONNECTIONS: Name = Name {
     name: semconv::EDGE_CONNECTIONS,
@@ -222,7 +221,7 @@ fn ends(closed: &Closed) -> [(&'static str, u64); 7] {
 fn attributes(edge: &Edge) -> Vec<KeyValue> {
     let mut attributes = vec![
         text(semconv::EDGE_ID, format!("{:016x}", edge.id.0)),
-        text(semconv::NETWORK_TRANSPORT, "tcp"),
+        text(semconv::NETWORK_TRANSPORT, edge.transport.name()),
         attribute::int(semconv::SERVER_PORT, edge.server_port),
     ];
     attributes.push(peer(&edge.client, semconv::CLIENT_SERVICE, semconv::CLIENT_ADDRESS));
@@ -245,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assemble::edge::Connections,
+        assemble::edge::{Connections, Transport},
         clock::{Clock, Ktime},
         export::testing,
     };
@@ -303,6 +302,12 @@ taskscope.edge.rtt s gauge 0.00025
         ] {
             assert!(got.contains(want), "no {want} in {got}");
         }
+    }
+
+    #[test]
+    fn udp_is_told_from_tcp() {
+        let udp = Edge { transport: Transport::Udp, ..testing::edge() };
+        assert!(testing::attributes(&attributes(&udp)).contains("network.transport=udp"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use super::node::Node;
 use crate::{
     assemble::{
-        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer},
+        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Transport},
         failure::{ConnectFailure, FailureClass},
         faults::{Closed, Faults, Retransmits},
         network_event::NetworkEvent,
@@ -113,6 +113,7 @@ pub(super) fn edge() -> Edge {
         client: Peer::Process(Arc::new(process("web", 41))),
         server: Peer::Address { ip: "10.0.0.9".parse().unwrap(), name: None },
         server_port: 5432,
+        transport: Transport::Tcp,
         addresses: None,
         protocol: None,
         confidence: Confidence::Exact,

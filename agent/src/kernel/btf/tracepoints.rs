@@ -34,6 +34,8 @@ pub(in crate::kernel) const TRACEPOINTS: &[Tracepoint] = &[
     row(names::PROG_SYNACK_AGAIN, "tcp_retransmit_synack", &["sock"], "handshakes repeated by servers"),
     row(names::PROG_RST_IN, "tcp_receive_reset", &["sock"], "who resets connections"),
     row(names::PROG_RST_OUT, "tcp_send_reset", &["sock"], "who resets connections"),
+    row(names::PROG_UDP_SENT, "sock_send_length", &["sock"], "owners of UDP sockets"),
+    row(names::PROG_UDP_RECEIVED, "sock_recv_length", &["sock"], "owners of UDP sockets"),
     row(
         names::PROG_PROC_EXEC,
         "sched_process_exec",

@@ -45,12 +45,12 @@ fn columns<'a>() -> [Column<Edge<'a>>; 19] {
         number("P99", |edge, _| requests(edge, |it| it.p99_seconds.map(units::duration))),
         number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
         number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
-        wide(text("TRANSPORT", |edge, _| edge.transport.to_owned())),
         wide(text("ROLE", |edge, _| edge.role_confidence.to_owned())),
         wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
         wide(text("PIDS", pids)),
         wide(text("ADDRESSES", addresses)),
         wide(text("FAULTS", |edge, _| faults::in_words(edge.numbers))),
+        text("NET", |edge, _| edge.transport.to_owned()),
         text("EDGE", |edge, _| format!("{} → {}", edge.client_name, server_name(edge))),
     ]
 }

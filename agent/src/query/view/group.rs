@@ -92,7 +92,7 @@ impl Groups {
             return edge.id;
         }
         let (client, server) = (self.end(&edge.client), self.end(&edge.server));
-        EdgeId(hash(&(i32::from(self.by), client, server, edge.server_port)))
+        EdgeId(hash(&(i32::from(self.by), client, server, edge.server_port, edge.transport)))
     }
 
     fn end(&mut self, peer: &Peer) -> u64 {

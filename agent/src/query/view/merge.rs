@@ -15,6 +15,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         client,
         server,
         server_port: _,
+        transport: _,
         addresses,
         protocol,
         confidence,

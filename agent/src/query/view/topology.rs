@@ -151,7 +151,7 @@ pub(super) fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a
         client: ends.place(&edge.client, address(0)),
         server: ends.place(&edge.server, address(1)),
         server_port: u32::from(edge.server_port),
-        transport: Transport::Tcp.into(),
+        transport: transport(edge.transport).into(),
         protocol: edge.protocol.map(str::to_owned),
         role_confidence: confidence(edge.confidence).into(),
         connections: Some(connections(&edge.connections, &edge.faults)),
@@ -161,6 +161,13 @@ pub(super) fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a
         network: network(&edge.network, &edge.faults).map(Box::new),
         first_seen: snapshot.wall(edge.first_seen).0,
         last_seen: snapshot.wall(edge.last_seen).0,
+    }
+}
+
+fn transport(transport: edge::Transport) -> Transport {
+    match transport {
+        edge::Transport::Tcp => Transport::Tcp,
+        edge::Transport::Udp => Transport::Udp,
     }
 }
 
@@ -300,11 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn another_port_is_another_edge() {
-        let mut snapshot = instances();
-        Arc::make_mut(&mut Arc::make_mut(&mut snapshot.edges)[0]).server_port = 9090;
-        check_by(&snapshot, By::Service, "shop 3, shop 3, shop-admin 3");
-        check_by(&snapshot, By::Workload, "prod/shop 6, prod/shop 3");
+    fn another_port_is_another_edge_and_another_transport_too() {
+        let change: [fn(&mut edge::Edge); 2] =
+            [|it| it.server_port = 9090, |it| it.transport = edge::Transport::Udp];
+        for change in change {
+            let mut snapshot = instances();
+            change(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.edges)[0]));
+            check_by(&snapshot, By::Service, "shop 3, shop 3, shop-admin 3");
+            check_by(&snapshot, By::Workload, "prod/shop 6, prod/shop 3");
+        }
     }
 
     /// Whoever copies an id need not remember how it was printed.
