@@ -2,19 +2,24 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "clippy does not take helpers for tests")]
 
+mod attach;
 mod bytes;
 mod capabilities;
 mod connect;
 mod dropper;
 mod exec;
 mod fault;
+mod flows;
+mod foreign;
 mod golang;
 mod http;
 mod netns;
 mod packet;
+mod parser;
 mod price;
 mod residue;
 mod ring;
 mod sock;
 mod truth;
+mod udp;
 mod verifier;

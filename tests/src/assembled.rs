@@ -1,13 +1,13 @@
 //! The state that the agent makes of what a test observes.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, net::IpAddr, sync::Arc, time::Duration};
 
 use agent::{
     assemble::{edge::Edge, state::State},
     clock::{self, Clock},
     detect::{Detectors, Input, finding::Finding},
     targets::{proc, process::Tgid},
-    vitals::Vitals,
+    vitals::{Vital, Vitals},
 };
 use agent_common::event::Event;
 
@@ -17,6 +17,7 @@ use crate::Observer;
 pub struct Assembled {
     state: State,
     detectors: Detectors,
+    vitals: Arc<Vitals>,
 }
 
 impl Assembled {
@@ -29,10 +30,15 @@ impl Assembled {
             let process = proc::read(Tgid(*pid), &clock).unwrap_or_else(|error| panic!("{error}"));
             state.process(Arc::new(process));
         }
-        Self { state, detectors: Detectors::new(vitals) }
+        Self { state, detectors: Detectors::new(Arc::clone(&vitals)), vitals }
     }
 
-    /// Takes a dump of the sockets, and what was reported meanwhile, as far as `pids` own it.
+    /// The namespace that the agent would be in.
+    pub fn within(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.state.local_addresses(netns, addresses);
+    }
+
+    /// Takes a dump of the sockets and of the UDP flows, and what was reported meanwhile, as far as `pids` own it.
     #[track_caller]
     pub fn take(&mut self, observer: &mut Observer, pids: &[u32]) {
         let mut rows = observer.rows();
@@ -51,6 +57,17 @@ impl Assembled {
         for incident in of_rows.iter().chain(&output.incidents) {
             self.detectors.input(Input::Incident(incident));
         }
+        let mut flows = Vec::new();
+        let totals = observer.kernel.flows(|row| flows.push(row)).unwrap_or_else(|error| panic!("{error:?}"));
+        if let Some(totals) = totals {
+            for flow in self.state.flows(&flows, &totals, now) {
+                observer.kernel.end_flow(flow).unwrap_or_else(|error| panic!("{error:?}"));
+            }
+        }
+    }
+
+    pub fn vital(&self, vital: Vital) -> u64 {
+        self.vitals.get(vital)
     }
 
     /// What the detectors say of what happened to connections.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{eventually, mortal::mortal, paths};
+use crate::{NetNs, eventually, mortal::mortal, paths};
 
 /// Exit statuses that answer a question.
 const DONE: i32 = 0;
@@ -43,24 +43,30 @@ impl Agent {
     /// Waits until it answers.
     #[track_caller]
     pub fn start<A: AsRef<OsStr>>(flags: impl IntoIterator<Item = A>) -> Self {
-        let dir = tempfile::tempdir().expect("there is a folder for temporary files");
-        let socket = dir.path().join("agent.sock");
-        Self::launch(socket, dir, flags)
+        Self::launch(Self::attempt(alone().args(flags)))
+    }
+
+    /// Where the interfaces are those of a test.
+    #[track_caller]
+    pub fn start_in<A: AsRef<OsStr>>(namespace: &NetNs, flags: impl IntoIterator<Item = A>) -> Self {
+        let plain = taskscope();
+        let mut command = namespace.command(plain.get_program());
+        for (name, _) in plain.get_envs().filter(|(_, value)| value.is_none()) {
+            command.env_remove(name);
+        }
+        Self::launch(Self::attempt(command.arg("agent").args(flags)))
     }
 
     /// On the socket of another one.
     #[track_caller]
     pub fn start_on<A: AsRef<OsStr>>(socket: &Path, flags: impl IntoIterator<Item = A>) -> Self {
         let dir = tempfile::tempdir().expect("there is a folder for temporary files");
-        Self::launch(socket.to_owned(), dir, flags)
+        Self::launch(Self::begin(alone().args(flags), socket.to_owned(), dir))
     }
 
     #[track_caller]
-    fn launch<A: AsRef<OsStr>>(socket: PathBuf, dir: TempDir, flags: impl IntoIterator<Item = A>) -> Self {
-        let mut command = taskscope();
-        command.args(["agent", "--xdp", "off"]).args(flags);
-        Self::begin(&command, socket, dir)
-            .unwrap_or_else(|ended| panic!("the agent ended with {}: {}", ended.status, ended.log))
+    fn launch(begun: Result<Self, Ended>) -> Self {
+        begun.unwrap_or_else(|ended| panic!("the agent ended with {}: {}", ended.status, ended.log))
     }
 
     /// By a whole command line, to which the socket is added; or how it ended before it answered.
@@ -197,6 +203,13 @@ impl Drop for Agent {
             eprintln!("the agent's log:\n{}", end.join("\n"));
         }
     }
+}
+
+/// An agent that leaves the machine's own interfaces alone.
+fn alone() -> Command {
+    let mut command = taskscope();
+    command.args(["agent", "--xdp", "off"]);
+    command
 }
 
 /// `taskscope status`.

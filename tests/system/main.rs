@@ -15,6 +15,7 @@ mod schema;
 mod shop;
 mod topology;
 mod traces;
+mod udp;
 
 use std::process::Command;
 

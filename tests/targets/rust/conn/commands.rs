@@ -10,6 +10,9 @@
 //! | `nodelay ID`, `user-timeout ID MS` | nothing |
 //! | `keepalive ID IDLE_S INTERVAL_S PROBES` | nothing |
 //! | `shutdown ID`, `close ID`, `reset ID` | nothing |
+//! | `udp ADDR [PEER]` | `id`, `local`: a socket that is bound, and connected if a peer is given |
+//! | `send_to ID ADDR N SIZE [SEGMENT]` | `bytes`: N times SIZE, cut by the kernel into datagrams of SEGMENT |
+//! | `recv_from ID N` | `bytes`, `from`: of N datagrams; fewer if no more come |
 //! | `short N ADDR` | `done`, `failed`: connections that send 100 bytes, read 100 and close |
 //!
 //! What fails is answered with `error`; a connect that its own time-out ended has `"error":"abandoned"`.
@@ -17,7 +20,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     str::{FromStr, SplitWhitespace},
     time::Duration,
 };
@@ -25,7 +28,7 @@ use std::{
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::tcp_info::TcpInfo;
+use crate::{tcp_info::TcpInfo, udp};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 const SHORT_BYTES: usize = 100;
@@ -36,6 +39,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 enum Sock {
     Listener(TcpListener),
     Stream(TcpStream),
+    Udp(UdpSocket),
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +92,15 @@ impl Commands {
                 self.close(id)
             }
             "close" => self.close(word(words)?),
+            "udp" => {
+                let (socket, local) = udp::open(word(words)?, optional(words)?)?;
+                Ok(json!({"id": self.keep(Sock::Udp(socket)), "local": local}))
+            }
+            "send_to" => {
+                let (socket, to) = (self.udp(word(words)?)?, word(words)?);
+                udp::send(socket, to, word(words)?, word(words)?, optional(words)?)
+            }
+            "recv_from" => self.udp(word(words)?).and_then(|it| udp::recv(it, word(words)?)),
             "short" => short(word(words)?, word(words)?),
             _ => Err(invalid("this is not a command")),
         }
@@ -143,6 +156,13 @@ impl Commands {
         match self.sockets.get(&id) {
             Some(Sock::Stream(stream)) => Ok(stream),
             _ => Err(invalid("there is no such stream")),
+        }
+    }
+
+    fn udp(&self, id: u32) -> io::Result<&UdpSocket> {
+        match self.sockets.get(&id) {
+            Some(Sock::Udp(socket)) => Ok(socket),
+            _ => Err(invalid("there is no such UDP socket")),
         }
     }
 
@@ -220,6 +240,19 @@ mod tests {
         assert_eq!(it.run("stats 3")["bytes_received"], 70_000);
         it.run("reset 2");
         assert_eq!(it.run("recv 3 1")["errno"], libc::ECONNRESET);
+    }
+
+    #[test]
+    fn datagrams_arrive() {
+        let mut it = Commands::default();
+        let server = it.run("udp 127.0.0.1:0");
+        let to = server["local"].as_str().unwrap();
+        let client = it.run(&format!("udp 127.0.0.1:0 {to}"));
+        assert_eq!(it.run(&format!("send_to 2 {to} 3 1000"))["bytes"], 3000);
+        let got = it.run("recv_from 1 3");
+        assert_eq!((&got["bytes"], &got["from"]), (&json!(3000), &client["local"]));
+        assert_eq!(it.run(&format!("send_to 2 {to} 1 1000 300"))["bytes"], 1000);
+        assert_eq!(it.run("recv_from 1 4")["bytes"], 1000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod commands;
 mod hold;
 mod http;
 mod tcp_info;
+mod udp;
 
 use std::{
     io::{self, BufRead as _},
