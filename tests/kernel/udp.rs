@@ -10,6 +10,7 @@ use tests::{
     require_admin, require_bpf,
 };
 
+/// Of the first way; each has its own, for flows outlast the processes that made them.
 const PORT: u16 = 7100;
 
 /// What is attached besides.
@@ -77,7 +78,7 @@ fn transfers(mutant: Mutant) -> (u64, u64) {
     let mut sum = (0, 0);
     for (n, way) in ways.iter().enumerate() {
         let n_bytes = 100_000 + n as u64;
-        let edges = transfer(&mut observer, way, node, n_bytes);
+        let edges = transfer(&mut observer, way, node, (PORT + n as u16, n_bytes));
         let counted: u64 = edges.iter().map(|it| it.bytes.to_server).sum();
         println!("{}: {counted} of {} bytes on {} edges", way.name, n_bytes * 2, edges.len());
         if mutant == Mutant::None {
@@ -108,7 +109,7 @@ fn more(mutant: Mutant, pods: &Pods, observer: &mut Observer) -> Vec<agent::kern
 
 /// So many bytes over UDP and over TCP, by processes of their own; the edges between them.
 #[track_caller]
-fn transfer(observer: &mut Observer, way: &Way<'_>, node: &NetNs, n_bytes: u64) -> Vec<Edge> {
+fn transfer(observer: &mut Observer, way: &Way<'_>, node: &NetNs, (port, n_bytes): (u16, u64)) -> Vec<Edge> {
     let conn = built("target-conn");
     let mut server = Target::start(way.to.command(&conn));
     let mut client = Target::start(way.from.command(&conn));
@@ -116,9 +117,9 @@ fn transfer(observer: &mut Observer, way: &Way<'_>, node: &NetNs, n_bytes: u64) 
     let mut assembled = Assembled::new(&pids);
     assembled.within(netns_of(node), [IpAddr::V4(BRIDGE), IpAddr::V4(UPLINK)]);
     assembled.take(observer, &pids);
-    let at = SocketAddr::from((way.at, PORT));
+    let at = SocketAddr::from((way.at, port));
     let source = SocketAddr::from((way.source, 0));
-    server.ask(&format!("udp 0.0.0.0:{PORT}"));
+    server.ask(&format!("udp 0.0.0.0:{port}"));
     client.ask(&format!("udp {source}"));
     let (n, size) = (100, n_bytes / 100);
     let rest = n_bytes - n * size;
@@ -129,7 +130,7 @@ fn transfer(observer: &mut Observer, way: &Way<'_>, node: &NetNs, n_bytes: u64) 
     }
     client.ask(&format!("send_to 1 {at} 1 {rest}"));
     server.ask("recv_from 1 1");
-    server.ask(&format!("listen 0.0.0.0:{PORT}"));
+    server.ask(&format!("listen 0.0.0.0:{port}"));
     client.ask(&format!("connect {at}"));
     server.ask("accept 2");
     client.tell(&format!("send 2 {n_bytes}"));
@@ -137,7 +138,7 @@ fn transfer(observer: &mut Observer, way: &Way<'_>, node: &NetNs, n_bytes: u64) 
     client.json();
     let edges = eventually("the edges", || {
         assembled.take(observer, &pids);
-        let edges: Vec<Edge> = assembled.edges(PORT).iter().map(|it| Edge::clone(it)).collect();
+        let edges: Vec<Edge> = assembled.edges(port).iter().map(|it| Edge::clone(it)).collect();
         let is_whole = |it: &Edge| n_bytes <= it.bytes.to_server;
         let has = |transport| edges.iter().any(|it| it.transport == transport && is_whole(it));
         (has(Transport::Tcp) && has(Transport::Udp)).then_some(edges)
