@@ -21,7 +21,7 @@ pub enum Kind {
     Bridge,
     /// Its packets are met again, wrapped, at a network card.
     Tunnel(String),
-    /// It stands on another interface, where its packets are met.
+    /// Its packets are met at another interface, or at loopback.
     Stacked(String),
     /// What is not in our table, as the kernel calls it.
     Unknown(String),
@@ -62,9 +62,10 @@ impl Traits {
                 | "ip6erspan" | "ipip" | "ip6tnl" | "sit" | "vti" | "vti6" | "wireguard" | "tun"
                 | "xfrm"),
             ) => Kind::Tunnel(kind.to_owned()),
-            Some(kind @ ("vlan" | "macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "macsec" | "vrf")) => {
-                Kind::Stacked(kind.to_owned())
-            }
+            Some(
+                kind @ ("vlan" | "macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "macsec" | "vrf" | "dummy"
+                | "ifb"),
+            ) => Kind::Stacked(kind.to_owned()),
             Some(kind) => Kind::Unknown(kind.to_owned()),
         }
     }
@@ -121,6 +122,7 @@ mod tests {
         check(Traits { has_far_peer: true, ..of("vxlan") }, "tunnel (vxlan)");
         check(Traits { hardware: 65534, ..of("wireguard") }, "tunnel (wireguard)");
         check(of("macvlan"), "on another interface (macvlan)");
+        check(of("dummy"), "on another interface (dummy)");
         check(of("netkit"), "unknown (netkit)");
         check(bare.clone(), "unknown (hardware type 1)");
         check(Traits { hardware: 803, has_device: true, ..bare }, "unknown (hardware type 803)");
