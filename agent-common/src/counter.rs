@@ -95,6 +95,8 @@ counters! {
     UDP_RING_FULL = 28, lost, "udp_ring_full";
     /// UDP sockets for which the kernel gave no storage.
     UDP_NO_STORAGE = 29, lost, "udp_no_storage";
+    /// UDP packets from outside whose flow was not counted, because too many new ones came within a second.
+    FLOW_THROTTLED = 30, lost, "flow_throttled";
 }
 
 /// Of the array, with room for more.

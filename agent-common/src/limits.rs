@@ -14,6 +14,9 @@ pub const PACKET_PEERS: u32 = 8192;
 /// Peers that the packet program begins to remember in about a second, on each CPU: a flood has new ones
 /// with every packet, and must fill neither the map nor the ring.
 pub const NEW_PEERS_PER_SECOND: u64 = 512;
+/// UDP flows from outside that are begun to be counted in about a second, on each CPU. Those of workloads have no limit
+/// but the map's.
+pub const NEW_FLOWS_PER_SECOND: u64 = 1024;
 /// Entries of an LRU map for each CPU, at least: the kernel keeps 128 free ones at hand there, and in a map
 /// that is not much larger it evicts those in use.
 pub const LRU_ENTRIES_PER_CPU: u32 = 512;

@@ -114,7 +114,7 @@ pub(crate) struct PeerKey {
 pub(crate) static PEERS: LruPerCpuHashMap<PeerKey, u64> =
     LruPerCpuHashMap::with_max_entries(limits::PACKET_PEERS, 0);
 
-/// What [`PEERS`] may still take in a span of 2^30 ns.
+/// What was taken of the packets of strangers in a span of 2^30 ns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {
@@ -123,7 +123,7 @@ pub(crate) struct Budget {
 }
 
 #[map]
-pub(crate) static NEW_PEERS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(2, 0);
 
 /// UDP flows. The user half reads each second and removes what is idle; an LRU for when there are too many.
 #[map]

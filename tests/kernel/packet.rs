@@ -68,6 +68,31 @@ fn a_flood_of_forged_sources_is_throttled() {
     println!("{reported} of {PACKETS} reported, {} throttled", observer.counter(counter::PACKET_THROTTLED));
 }
 
+/// New flows from outside must not push out those of the node's own workloads.
+#[test]
+fn a_flood_of_datagrams_is_throttled() {
+    require_bpf!();
+    require_admin!();
+    const PACKETS: u64 = 20_000;
+    let (a, b) = two_namespaces();
+    let mut observer = Observer::load();
+    let _xdp = attach(&mut observer, &b, XdpMode::Native).unwrap();
+    a.inside(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        for n in 0..PACKETS {
+            let port = 1024 + u16::try_from(n).unwrap();
+            socket.send_to(b"x", SocketAddr::new(ADDRESS_B.into(), port)).unwrap();
+        }
+    });
+    let throttled = eventually("all packets", || {
+        let flows = observer.kernel.flows(|_| ()).unwrap().unwrap().flows;
+        let throttled = observer.counter(counter::FLOW_THROTTLED);
+        (flows + throttled == PACKETS).then_some(throttled)
+    });
+    assert!(PACKETS / 2 < throttled, "{throttled}");
+    println!("{throttled} of {PACKETS} datagrams throttled");
+}
+
 /// SYNs to a closed port of `b`, each from an address of its own.
 fn flood(n_packets: u32) {
     const SYN: u8 = 2;

@@ -2,10 +2,12 @@
 
 use agent_common::{
     Wire as _, counter,
-    event::udp::{FlowCount, FlowKey},
+    event::udp::{FlowCount, FlowKey, place},
+    limits::NEW_FLOWS_PER_SECOND,
     pure::packet::{Fragment, Headers},
 };
 
+use super::budget;
 use crate::{
     emit,
     maps::{FLOW_TOTALS, FLOWS},
@@ -40,6 +42,9 @@ pub(super) fn count(
     let packets = u64::from(packet.segments);
     let flow = match FLOWS.get_ptr_mut(key) {
         Some(flow) => flow,
+        None if place == place::FROM_OUTSIDE && !budget::spend(budget::FLOWS, NEW_FLOWS_PER_SECOND) => {
+            return emit::add(counter::FLOW_THROTTLED);
+        }
         None => {
             insert(key, packet.ifindex, cgroup_id());
             match FLOWS.get_ptr_mut(key) {

@@ -1,5 +1,6 @@
 //! Programs on interfaces. They see headers, and always pass the packet on.
 
+mod budget;
 mod bytes;
 mod flow;
 mod nic;

@@ -23,13 +23,13 @@ use aya_ebpf::{
 };
 
 use super::{
-    TCX_NEXT,
+    TCX_NEXT, budget,
     bytes::{Linear, headers, linear, segments},
     flow::{self, Packet},
 };
 use crate::{
     emit, gate,
-    maps::{NEW_PEERS, PEERS, PeerKey},
+    maps::{PEERS, PeerKey},
 };
 
 #[xdp(frags)]
@@ -188,25 +188,13 @@ fn greet(headers: &Headers) {
     }
 }
 
-/// Begins to count a peer, unless too many new ones came within a second: then it is a flood, with
-/// forged addresses perhaps, and each packet would be the first of its peer.
+/// Begins to count a peer, unless it is one of a flood.
 #[inline(always)]
 fn remember(key: PeerKey) -> bool {
-    let Some(budget) = NEW_PEERS.get_ptr_mut(0) else {
-        return false;
-    };
-    // SAFETY: the entry stays valid while the program runs, and is this CPU's.
-    let budget = unsafe { &mut *budget };
-    let span = emit::now() >> 30;
-    if budget.span != span {
-        budget.span = span;
-        budget.spent = 0;
-    }
-    if NEW_PEERS_PER_SECOND <= budget.spent {
+    if !budget::spend(budget::PEERS, NEW_PEERS_PER_SECOND) {
         emit::add(counter::PACKET_THROTTLED);
         return false;
     }
-    budget.spent += 1;
     // Refused means that it is reported again at the next packet.
     PEERS.insert(key, 1, 0).ok();
     true
