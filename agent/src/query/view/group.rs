@@ -47,8 +47,8 @@ pub(crate) fn rows<'a>(edges: &'a Edges, by: By, is_asked: impl Fn(&Edge) -> boo
         return asked.map(|edge| Row { id: edge.id, is_asked: true, edge: Seen::One(edge) }).collect();
     }
     let mut groups = Groups::new(by);
-    let mut places: AHashMap<EdgeId, usize> = AHashMap::new();
-    let mut rows: Vec<Row<'a>> = Vec::new();
+    let mut places: AHashMap<EdgeId, usize> = AHashMap::with_capacity(edges.len());
+    let mut rows: Vec<Row<'a>> = Vec::with_capacity(edges.len());
     for edge in edges {
         let id = groups.id(edge);
         match places.entry(id) {

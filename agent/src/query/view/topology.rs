@@ -108,15 +108,23 @@ fn edge_id(given: &str) -> Result<EdgeId, Refusal> {
 pub(super) struct Ends<'a> {
     node: &'a str,
     by: By,
-    places: AHashMap<(EndKey<'a>, Option<IpAddr>), u32>,
+    places: AHashMap<EndKey<'a>, u32>,
     pub(super) ends: Vec<End>,
 }
 
+/// Looked up twice for each edge, so the addresses are numbers: 0 where there is none.
 #[derive(PartialEq, Eq, Hash)]
 enum EndKey<'a> {
     /// By its description, of which a process may have several: before and after it was looked at.
-    Process(*const Process),
-    Address(IpAddr, Option<&'a str>),
+    Process(*const Process, u128),
+    Address(u128, Option<&'a str>, u128),
+}
+
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
 }
 
 impl<'a> Ends<'a> {
@@ -126,13 +134,14 @@ impl<'a> Ends<'a> {
 
     /// `address`: in the connection seen last.
     fn place(&mut self, peer: &'a edge::Peer, address: Option<IpAddr>) -> u32 {
-        let key = match peer {
-            edge::Peer::Process(process) => EndKey::Process(Arc::as_ptr(process)),
-            edge::Peer::Address { ip, name } => EndKey::Address(*ip, name.as_deref()),
-        };
         // A failed connect may have got no address.
         let address = address.filter(|it| !it.is_unspecified());
-        *self.places.entry((key, address)).or_insert_with(|| {
+        let at = address.map_or(0, bits);
+        let key = match peer {
+            edge::Peer::Process(process) => EndKey::Process(Arc::as_ptr(process), at),
+            edge::Peer::Address { ip, name } => EndKey::Address(bits(*ip), name.as_deref(), at),
+        };
+        *self.places.entry(key).or_insert_with(|| {
             self.ends.push(End {
                 peer: Some(shapes::peer(peer, self.node)),
                 name: group::name(peer, self.by),
