@@ -87,16 +87,20 @@ counters! {
     PACKET_TUNNEL = 24, seen, "packet_tunnel";
     /// Packets whose headers the kernel had to put in one piece first.
     PACKET_PULLED = 25, seen, "packet_pulled";
-    /// Packets from port 53 on their way to a workload.
-    PACKET_DNS_ANSWERS = 26, seen, "packet_dns_answers";
     /// UDP packets whose flow the map did not take.
-    FLOW_NOT_KEPT = 27, lost, "flow_not_kept";
+    FLOW_NOT_KEPT = 26, lost, "flow_not_kept";
     /// Records of owners of UDP sockets that found the ring full.
-    UDP_RING_FULL = 28, lost, "udp_ring_full";
+    UDP_RING_FULL = 27, lost, "udp_ring_full";
     /// UDP sockets for which the kernel gave no storage.
-    UDP_NO_STORAGE = 29, lost, "udp_no_storage";
+    UDP_NO_STORAGE = 28, lost, "udp_no_storage";
     /// UDP packets from outside whose flow was not counted, because too many new ones came within a second.
-    FLOW_THROTTLED = 30, lost, "flow_throttled";
+    FLOW_THROTTLED = 29, lost, "flow_throttled";
+    /// DNS messages that found the ring full.
+    DNS_RING_FULL = 30, lost, "dns_ring_full";
+    /// DNS messages that were not copied, because too many came within a second.
+    DNS_THROTTLED = 31, lost, "dns_throttled";
+    /// DNS messages that were shorter than their UDP header says.
+    DNS_SHORT = 32, lost, "dns_short";
 }
 
 /// Of the array, with room for more.

@@ -17,6 +17,8 @@ pub const NEW_PEERS_PER_SECOND: u64 = 512;
 /// UDP flows from outside that are begun to be counted in about a second, on each CPU. Those of workloads have no limit
 /// but the map's.
 pub const NEW_FLOWS_PER_SECOND: u64 = 1024;
+/// DNS messages of each direction that are copied in about a second, on each CPU: a flood must not fill the ring.
+pub const DNS_MESSAGES_PER_SECOND: u64 = 500;
 /// Entries of an LRU map for each CPU, at least: the kernel keeps 128 free ones at hand there, and in a map
 /// that is not much larger it evicts those in use.
 pub const LRU_ENTRIES_PER_CPU: u32 = 512;
@@ -29,6 +31,8 @@ pub const PATH_BYTES: usize = 96;
 pub const HOST_BYTES: usize = 48;
 /// The longest method of the HTTP conventions is CONNECT or OPTIONS.
 pub const METHOD_BYTES: usize = 8;
+/// Bytes of a DNS message that are copied: what fits into one without extensions.
+pub const DNS_BYTES: usize = 512;
 /// `*crypto/tls.Conn` can have more than one itab in a process.
 pub const TLS_ITABS: usize = 4;
 /// Bytes of an executed file's name; longer ones are cut.

@@ -40,6 +40,36 @@ pub(crate) fn event<T: Record>(task: Task, fill: impl FnOnce(Header) -> T) {
     add(counter::EVENTS_SUBMITTED);
 }
 
+/// As [`event`], with up to `N` bytes after the record, which `copy` writes and the record counts. When it
+/// cannot, nothing is submitted and `refused` counts it.
+#[inline(always)]
+pub(crate) fn event_with_bytes<T: Record, const N: usize>(
+    task: Task,
+    fill: impl FnOnce(Header) -> T,
+    copy: impl FnOnce(*mut u8) -> bool,
+    refused: u32,
+) {
+    let Some(mut slot) = EVENTS.reserve::<WithBytes<T, N>>(0) else {
+        return add(T::LOST);
+    };
+    let at = slot.as_mut_ptr();
+    // SAFETY: the slot is reserved, and has room for the bytes.
+    if !copy(unsafe { (&raw mut (*at).bytes).cast() }) {
+        slot.discard(NO_WAKEUP);
+        return add(refused);
+    }
+    // SAFETY: as above, and for the record.
+    unsafe { (&raw mut (*at).record).write(fill(header::<T>(task))) };
+    slot.submit(NO_WAKEUP);
+    add(counter::EVENTS_SUBMITTED);
+}
+
+#[repr(C)]
+struct WithBytes<T, const N: usize> {
+    record: T,
+    bytes: [u8; N],
+}
+
 /// Submits a record that lies in a map already, without a copy on the stack.
 #[inline(always)]
 pub(crate) fn copy<T: Record>(record: *mut T) {

@@ -114,7 +114,7 @@ pub(crate) struct PeerKey {
 pub(crate) static PEERS: LruPerCpuHashMap<PeerKey, u64> =
     LruPerCpuHashMap::with_max_entries(limits::PACKET_PEERS, 0);
 
-/// What was taken of the packets of strangers in a span of 2^30 ns.
+/// What was taken of what others decide to send, in a span of 2^30 ns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {
@@ -123,7 +123,7 @@ pub(crate) struct Budget {
 }
 
 #[map]
-pub(crate) static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(4, 0);
 
 /// UDP flows. The user half reads each second and removes what is idle; an LRU for when there are too many.
 #[map]
@@ -229,6 +229,10 @@ pub(crate) static UDP_SOCKS: SockStorage<UdpSeen> = SockStorage::new();
 const NO_KERNEL_LAYOUT: KernelLayout = unsafe { core::mem::zeroed() };
 // SAFETY: as above.
 const NO_FILE_LAYOUT: FileLayout = unsafe { core::mem::zeroed() };
+
+/// Set by the loader: whether XDP programs may copy bytes of a packet, as since Linux 5.18.
+#[unsafe(no_mangle)]
+pub(crate) static DNS_ON_XDP: Global<u8> = Global::new(0);
 
 /// Set by the loader from the kernel's BTF.
 #[unsafe(no_mangle)]

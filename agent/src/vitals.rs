@@ -83,8 +83,6 @@ vitals! {
     PacketsTunnel => Total("packets_tunnel");
     /// Packets whose headers the kernel had to put in one piece first.
     PacketsPulled => Total("packets_pulled");
-    /// UDP packets from port 53 on their way to workloads.
-    DnsAnswers => Total("dns_answers");
     /// UDP flows that were counted, one way each.
     UdpFlows => Total("udp_flows");
     /// Payload of UDP flows that was counted.
@@ -107,6 +105,8 @@ vitals! {
     LinkMessagesUnreadable => Lost("link_message_unreadable");
     /// RSTs for connections that do not exist here.
     ResetsUnmatched => Total("resets_unmatched");
+    /// Messages of DNS that cannot be understood.
+    DnsMalformed => Lost("dns_malformed");
     /// Spans that were made of request records.
     SpansMade => Total("spans_made");
     /// Request records of processes that are not known any more.
@@ -252,8 +252,8 @@ impl Vitals {
     /// Numbers that the kernel half counts and users know by another name.
     pub fn adopt_kernel(&self) {
         use agent_common::counter::{
-            HTTP2_CALLS, HTTP2_SERVED, PACKET_DNS_ANSWERS, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER,
-            PACKET_PROTOCOL, PACKET_PULLED, PACKET_TUNNEL,
+            HTTP2_CALLS, HTTP2_SERVED, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER, PACKET_PROTOCOL,
+            PACKET_PULLED, PACKET_TUNNEL,
         };
         self.set(Vital::PeersSeen, self.kernel(PACKET_NEW_PEERS));
         self.set(Vital::Http2Calls, self.kernel(HTTP2_CALLS));
@@ -262,7 +262,6 @@ impl Vitals {
         self.set(Vital::PacketsOther, other.into_iter().map(|slot| self.kernel(slot)).sum());
         self.set(Vital::PacketsTunnel, self.kernel(PACKET_TUNNEL));
         self.set(Vital::PacketsPulled, self.kernel(PACKET_PULLED));
-        self.set(Vital::DnsAnswers, self.kernel(PACKET_DNS_ANSWERS));
     }
 
     #[must_use]

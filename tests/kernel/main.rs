@@ -6,6 +6,7 @@ mod attach;
 mod bytes;
 mod capabilities;
 mod connect;
+mod dns;
 mod dropper;
 mod exec;
 mod fault;

@@ -46,6 +46,7 @@ fn programs_stay_within_their_budget() {
     let budgeted: Vec<&str> = BUDGET.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, budgeted, "each program needs a budget, in alphabetical order");
     for (cost, (name, most)) in costs.iter().zip(BUDGET) {
+        println!("{name}: {} of {most}", cost.verified);
         assert!(cost.verified <= *most, "{name}: {} of {most}", cost.verified);
     }
 }

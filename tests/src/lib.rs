@@ -7,6 +7,7 @@ mod assembled;
 mod cgroup;
 pub mod collector;
 mod daemon;
+pub mod dns;
 pub mod lossy;
 mod mortal;
 pub mod netns;

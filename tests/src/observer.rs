@@ -15,6 +15,7 @@ use agent::{
 use agent_common::{
     event::{
         Event, decode,
+        dns::DnsPacket,
         http::Call,
         sock::{Closed, Row},
     },
@@ -26,6 +27,8 @@ use crate::eventually;
 pub struct Observer {
     pub kernel: Kernel,
     pub events: Vec<Event>,
+    /// Copies of DNS messages, which are among the events without their bytes.
+    pub messages: Vec<(DnsPacket, Vec<u8>)>,
 }
 
 impl Observer {
@@ -43,15 +46,20 @@ impl Observer {
     pub fn with(options: Options) -> Self {
         let (kernel, refused) = Kernel::load(options).unwrap_or_else(|error| panic!("{error}: {error:?}"));
         assert!(refused.is_empty(), "{refused:?}");
-        Self { kernel, events: Vec::new() }
+        Self { kernel, events: Vec::new(), messages: Vec::new() }
     }
 
     /// Takes what is in the ring; returns how many records that were.
     #[track_caller]
     pub fn drain(&mut self) -> usize {
-        let events = &mut self.events;
+        let (events, messages) = (&mut self.events, &mut self.messages);
         self.kernel.drain(usize::MAX, |bytes| {
-            events.push(decode(bytes).unwrap_or_else(|error| panic!("{error:?} in {bytes:?}")));
+            let event = decode(bytes).unwrap_or_else(|error| panic!("{error:?} in {bytes:?}"));
+            if let Event::DnsPacket(packet) = event {
+                let payload = packet.payload(bytes).unwrap_or_else(|| panic!("{packet:?}"));
+                messages.push((packet, payload.to_vec()));
+            }
+            events.push(event);
         })
     }
 

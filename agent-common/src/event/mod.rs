@@ -61,6 +61,7 @@ macro_rules! records {
     };
 }
 
+pub mod dns;
 pub mod fault;
 pub mod http;
 pub mod packet;
@@ -79,6 +80,7 @@ records! {
     9 => fault::Retransmit, lost: FAULT_RING_FULL;
     10 => fault::RtoEnded, lost: FAULT_RING_FULL;
     11 => udp::UdpOwner, lost: UDP_RING_FULL;
+    14 => dns::DnsPacket, lost: DNS_RING_FULL;
 }
 
 #[cfg(test)]

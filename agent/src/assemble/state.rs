@@ -106,7 +106,7 @@ impl State {
             Event::RtoEnded(it) => Some(it.tgid),
             Event::Call(it) => Some(it.header.tgid),
             Event::UdpOwner(it) => Some(it.header.tgid),
-            Event::Exec(_) | Event::Exit(_) | Event::Stray(_) => None,
+            Event::Exec(_) | Event::Exit(_) | Event::Stray(_) | Event::DnsPacket(_) => None,
         });
         self.unknown(tgids)
     }
@@ -136,6 +136,8 @@ impl State {
                 Event::UdpOwner(it) => self.udp_owner(it, now),
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
+                // It has come as a message.
+                Event::DnsPacket(_) => self.vitals.add(Vital::RecordsContradictory, 1),
             }
         }
         self.settle(now);

@@ -93,6 +93,7 @@ impl Kernel {
         let forms = options.forms.unwrap_or_else(Forms::of_this_kernel);
         let layouts = btf::layouts()?;
         let log_level = if options.log { aya_log::Level::Debug as u8 } else { 0 };
+        let dns_on_xdp = u8::from(forms.xdp_frags);
         let lru_entries = lru_entries();
         let mut loader = EbpfLoader::new();
         for (name, least) in LRU_MAPS {
@@ -103,6 +104,8 @@ impl Kernel {
             .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(layouts.kernel), true)
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(layouts.file), true)
             .override_global(names::GLOBAL_TCP_LAYOUT, &InMap(layouts.tcp), true)
+            // A helper of the same kernel as that form of programs.
+            .override_global(names::GLOBAL_DNS_ON_XDP, &dns_on_xdp, true)
             .override_global(aya_log::LEVEL, &log_level, false)
             .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
             .load(&forms.apply(OBJECT))

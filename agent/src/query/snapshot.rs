@@ -112,8 +112,13 @@ pub struct Numbers {
 }
 
 /// The kernel half's ways to lose a record.
-const RING_FULL: [u32; 4] =
-    [counter::PROC_RING_FULL, counter::SOCK_RING_FULL, counter::PACKET_RING_FULL, counter::HTTP_RING_FULL];
+const RING_FULL: [u32; 5] = [
+    counter::PROC_RING_FULL,
+    counter::SOCK_RING_FULL,
+    counter::PACKET_RING_FULL,
+    counter::HTTP_RING_FULL,
+    counter::DNS_RING_FULL,
+];
 
 impl Numbers {
     #[must_use]
@@ -180,7 +185,7 @@ mod tests {
         let numbers = Numbers::read(&vitals);
         let lost: u64 = numbers.events_lost.iter().map(|(_, n)| n).sum();
         assert_eq!((numbers.made, numbers.delivered + lost), (107, 107));
-        assert_eq!(numbers.events_lost.len(), 6);
+        assert_eq!(numbers.events_lost.len(), 7);
         assert_eq!(numbers.lost.iter().map(|(_, n)| n).sum::<u64>(), 73);
     }
 }

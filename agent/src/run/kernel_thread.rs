@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{self, Ktime},
     config::settings::{Settings, XdpMode},
-    decode,
+    decode::{self, Decoded},
     export::throttle::Throttle,
     kernel::{AttachedFile, Hooked, Interfaces, Kernel, KernelError},
     targets::{plan::Plan, process::Tgid},
@@ -182,7 +182,12 @@ impl KernelThread {
         // Not for ever: a flood must not keep us from all the rest.
         for _ in 0..MAX_PARTS {
             let mut events = Vec::new();
-            let take = |bytes: &[u8]| events.extend(decode::event(bytes, vitals));
+            let take = |bytes: &[u8]| match decode::record(bytes, vitals) {
+                Some(Decoded::Event(event)) => events.push(event),
+                // Nobody asks for it yet.
+                Some(Decoded::Dns(_)) => vitals.add(Vital::EventsAssembled, 1),
+                None => {}
+            };
             let n_records = self.kernel.drain(PART_RECORDS, take);
             vitals.add(Vital::EventsDrained, n_records as u64);
             self.outbox.events(events);

@@ -1,5 +1,5 @@
-//! How much may begin to be remembered of those outside in about a second, on each CPU: in a flood, with forged
-//! addresses perhaps, each packet is the first of its kind, and must not push out what others need.
+//! How much may be remembered or copied in about a second, on each CPU: in a flood, with forged addresses
+//! perhaps, each packet is the first of its kind, and must not push out what others need.
 
 use crate::{
     emit,
@@ -10,6 +10,9 @@ use crate::{
 pub(super) const PEERS: u32 = 0;
 /// UDP flows that come in.
 pub(super) const FLOWS: u32 = 1;
+/// DNS messages that are copied.
+pub(super) const DNS_QUERIES: u32 = 2;
+pub(super) const DNS_ANSWERS: u32 = 3;
 
 /// False when so many were remembered already.
 #[inline(always)]

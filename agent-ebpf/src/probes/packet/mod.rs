@@ -2,6 +2,7 @@
 
 mod budget;
 mod bytes;
+mod dns;
 mod flow;
 mod nic;
 mod workload;

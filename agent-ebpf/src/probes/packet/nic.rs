@@ -25,6 +25,7 @@ use aya_ebpf::{
 use super::{
     TCX_NEXT, budget,
     bytes::{Linear, headers, linear, segments},
+    dns::{self, Carrier, Wanted},
     flow::{self, Packet},
 };
 use crate::{
@@ -43,7 +44,7 @@ fn nic_in(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     }
     let answer = parse(&bytes, 0);
-    look(ctx.as_ptr(), &answer, Packet { frame_bytes, segments: 1, ifindex });
+    look(Carrier::Xdp(ctx.as_ptr()), &answer, Packet { frame_bytes, segments: 1, ifindex });
     xdp_action::XDP_PASS
 }
 
@@ -55,7 +56,8 @@ fn nic_in_tc(ctx: TcContext) -> i32 {
     let answer = headers(&ctx);
     // SAFETY: the context is a `__sk_buff`.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    look(ctx.as_ptr(), &answer, Packet { frame_bytes: ctx.len(), segments: segments(&ctx), ifindex });
+    let packet = Packet { frame_bytes: ctx.len(), segments: segments(&ctx), ifindex };
+    look(Carrier::Skb(ctx.as_ptr()), &answer, packet);
     TCX_NEXT
 }
 
@@ -66,7 +68,7 @@ fn is_data(bytes: &Linear) -> bool {
 }
 
 #[inline(always)]
-fn look(ctx: *mut c_void, answer: &Result<Headers, Refusal>, packet: Packet) {
+fn look(carrier: Carrier, answer: &Result<Headers, Refusal>, packet: Packet) {
     let headers = match answer {
         Ok(headers) => headers,
         Err(refusal) => return emit::add(refusal.counter()),
@@ -75,8 +77,15 @@ fn look(ctx: *mut c_void, answer: &Result<Headers, Refusal>, packet: Packet) {
         return emit::add(counter::PACKET_TUNNEL);
     }
     match headers.protocol {
-        UDP => flow::count(headers, place::FROM_OUTSIDE, &packet, 0, || 0),
-        TCP => control(ctx, headers, packet.ifindex),
+        UDP => {
+            flow::count(headers, place::FROM_OUTSIDE, &packet, 0, || 0);
+            // Queries that come in are those of others.
+            dns::look(carrier, packet.ifindex, headers, Wanted::Answers, 0);
+        }
+        TCP => {
+            let (Carrier::Skb(ctx) | Carrier::Xdp(ctx)) = carrier;
+            control(ctx, headers, packet.ifindex);
+        }
         _ => {}
     }
 }

@@ -5,11 +5,11 @@
 //! is done for it here.
 
 use agent_common::{
-    counter,
     event::udp::place,
     pure::packet::{Headers, UDP, plain_tcp_flags},
 };
 use aya_ebpf::{
+    EbpfContext as _,
     helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id},
     macros::classifier,
     programs::TcContext,
@@ -18,6 +18,7 @@ use aya_ebpf::{
 use super::{
     TCX_NEXT,
     bytes::{headers, linear, segments},
+    dns::{self, Carrier, Wanted},
     flow::{self, Packet},
 };
 use crate::emit;
@@ -29,6 +30,11 @@ fn from_workload(ctx: TcContext) -> i32 {
         && let Some(headers) = udp(&ctx)
     {
         count(&ctx, &headers, place::SENT);
+        let ifindex = ifindex(&ctx);
+        // On loopback there is no other hook. Elsewhere an answer that leaves is met where it arrives, or
+        // is for somebody outside.
+        let wanted = if ifindex == dns::LOOPBACK { Wanted::Both } else { Wanted::Queries };
+        dns::look(Carrier::Skb(ctx.as_ptr()), ifindex, &headers, wanted, dns::asker(ifindex));
     }
     TCX_NEXT
 }
@@ -39,19 +45,15 @@ fn to_workload(ctx: TcContext) -> i32 {
     if let Some(headers) = udp(&ctx) {
         let place = if has_socket(&ctx) { place::SENT } else { place::TO_WORKLOAD };
         count(&ctx, &headers, place);
-        if headers.source_port == DNS {
-            dns_answer(&ctx, headers.payload_at);
-        }
+        dns::look(Carrier::Skb(ctx.as_ptr()), ifindex(&ctx), &headers, Wanted::Both, 0);
     }
     TCX_NEXT
 }
 
-const DNS: u16 = 53;
-
-/// A UDP packet from port 53, whose payload begins at that offset of the packet.
 #[inline(always)]
-fn dns_answer(_ctx: &TcContext, _payload_at: u32) {
-    emit::add(counter::PACKET_DNS_ANSWERS);
+fn ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is a `__sk_buff`.
+    unsafe { (*ctx.skb.skb).ifindex }
 }
 
 #[inline(always)]
@@ -79,9 +81,7 @@ fn udp(ctx: &TcContext) -> Option<Headers> {
 #[inline(always)]
 fn count(ctx: &TcContext, headers: &Headers, place: u8) {
     let skb = ctx.skb.skb;
-    // SAFETY: the context is a `__sk_buff`.
-    let ifindex = unsafe { (*skb).ifindex };
-    let packet = Packet { frame_bytes: ctx.len(), segments: segments(ctx), ifindex };
+    let packet = Packet { frame_bytes: ctx.len(), segments: segments(ctx), ifindex: ifindex(ctx) };
     if place != place::SENT {
         return flow::count(headers, place, &packet, 0, || 0);
     }

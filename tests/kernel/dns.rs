@@ -1,0 +1,299 @@
+//! DNS messages as they pass an interface: copied once for each lookup, whole or cut, and nothing else.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    thread,
+};
+
+use agent::{
+    config::settings::XdpMode,
+    decode::dns::{Body, DnsMessage, message},
+    kernel::Hook,
+    links,
+};
+use agent_common::{
+    counter,
+    event::dns::DnsPacket,
+    limits::{DNS_BYTES, DNS_MESSAGES_PER_SECOND},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tests::{
+    NetNs, Observer,
+    dns::{self, A, AAAA},
+    eventually,
+    netns::{ADDRESS_A, ADDRESS_B, two_namespaces},
+    observer, require_admin, require_bpf,
+};
+
+const NAMES: &[(&str, u16, &str)] = &[
+    ("none.test", A, "NOERROR"),
+    ("one.test", A, "NOERROR 192.0.2.1"),
+    ("chain.test", A, "NOERROR 192.0.2.99"),
+    ("six.test", AAAA, "NOERROR 2001:db8::6"),
+    ("fail.test", A, "SERVFAIL"),
+    ("absent.test", A, "NXDOMAIN"),
+    ("garbage.test", A, "malformed"),
+];
+
+/// As the node sees a pod: the pod's socket asks, and its answer goes out to it.
+#[test]
+fn each_lookup_of_a_pod_is_copied_once() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    lookups(&mut observer, &pod, &node, ADDRESS_B.into());
+    let counters = [counter::DNS_SHORT, counter::DNS_THROTTLED, counter::DNS_RING_FULL];
+    assert_eq!(counters.map(|slot| observer.counter(slot)), [0; 3]);
+}
+
+#[test]
+fn lookups_over_ipv6_are_copied() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    for (namespace, link, address) in [(&pod, "a0", "fd77::1/64"), (&node, "b0", "fd77::2/64")] {
+        namespace.exec("ip", ["address", "add", address, "dev", link, "nodad"]);
+    }
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    lookups(&mut observer, &pod, &node, "fd77::2".parse().unwrap());
+}
+
+/// On loopback the one that runs is the one that sends.
+#[test]
+fn on_loopback_the_process_that_asks_is_known() {
+    require_bpf!();
+    require_admin!();
+    let node = NetNs::new();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "lo");
+    let resolver = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53);
+    lookups(&mut observer, &node, &node, resolver.ip());
+    let askers: Vec<u32> = queries(&observer).map(|it| it.header.tgid).collect();
+    assert_eq!(askers, vec![std::process::id(); NAMES.len()]);
+}
+
+/// An answer passes several hooks; a query points to its socket at one of them.
+#[test]
+fn an_answer_that_is_met_twice_is_one() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    let _card = pod.inside(|| observer.kernel.attach_packets("a0", XdpMode::Native)).unwrap();
+    let client = Client::new(&pod, &node, ADDRESS_B.into());
+    client.ask(7, "one.test", A);
+    client.ask(8, "none.test", A);
+    let answers = |it: &Observer| it.messages.iter().filter(|(it, _)| it.source_port == 53).count();
+    eventually("both answers, twice", || {
+        observer.drain();
+        (answers(&observer) == 4).then_some(())
+    });
+    assert_eq!(queries(&observer).count(), 2);
+}
+
+/// 64 addresses take more than a copy has room for.
+#[test]
+fn a_long_answer_is_cut_and_says_so() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    let client = Client::new(&pod, &node, ADDRESS_B.into());
+    let sent = client.ask(7, "many.test", A);
+    let (packet, copy) = eventually("the answer", || {
+        observer.drain();
+        observer.messages.iter().find(|(it, _)| it.source_port == 53).cloned()
+    });
+    assert_eq!((usize::from(packet.wire_bytes), copy.len()), (sent.len(), DNS_BYTES));
+    assert_eq!(copy, sent[..DNS_BYTES]);
+    let Ok(DnsMessage { body: Body::Answer { addresses, .. }, .. }) = message(&packet, &copy) else {
+        panic!("{copy:?}");
+    };
+    // The header and the question take 27 bytes, an address 16.
+    assert_eq!(addresses.len(), (DNS_BYTES - 27) / 16);
+    println!("{} of 64 addresses in {} of {} bytes", addresses.len(), copy.len(), sent.len());
+}
+
+/// On the interface of the client's host: what comes in are answers.
+#[test]
+fn answers_to_a_host_are_copied_on_xdp_and_on_tcx() {
+    require_bpf!();
+    require_admin!();
+    let (host, resolver) = two_namespaces();
+    let client = Client::new(&host, &resolver, ADDRESS_B.into());
+    let mut on_xdp = Observer::load();
+    let hook = host.inside(|| on_xdp.kernel.attach_packets("a0", XdpMode::Native)).unwrap().unwrap();
+    assert!(matches!(hook, Hook::Xdp(_)), "{}", hook.name());
+    let mut on_tcx = Observer::load();
+    let hook_2 = host.inside(|| on_tcx.kernel.attach_packets("a0", XdpMode::Auto)).unwrap().unwrap();
+    assert!(matches!(hook_2, Hook::Tcx(..)), "{}", hook_2.name());
+    let sent: Vec<_> =
+        NAMES.iter().zip(1..).map(|((name, kind, _), id)| client.ask(id, name, *kind)).collect();
+    for observer in [&mut on_xdp, &mut on_tcx] {
+        eventually("all answers", || {
+            observer.drain();
+            (sent.len() <= observer.messages.len()).then_some(())
+        });
+        let copies: Vec<_> = observer.messages.iter().map(|(_, copy)| copy.clone()).collect();
+        assert_eq!(copies, sent);
+    }
+}
+
+/// A message is as long as its packet, whatever the header says.
+#[test]
+fn lengths_that_lie_are_counted() {
+    require_bpf!();
+    require_admin!();
+    let (a, b) = two_namespaces();
+    let mut observer = Observer::load();
+    let _card = b.inside(|| observer.kernel.attach_packets("b0", XdpMode::Native)).unwrap();
+    for bytes in [65_535, 7, 8, 0] {
+        a.inside(|| send_raw(bytes, &[7; 20]));
+    }
+    // A length that the header itself is longer than is refused by the parser.
+    let refused = [counter::DNS_SHORT, counter::PACKET_HEADER];
+    eventually("four lies", || (refused.map(|slot| observer.counter(slot)) == [3, 1]).then_some(()));
+    a.inside(|| send_raw(28, &[7; 20]));
+    eventually("a true one", || {
+        observer.drain();
+        (observer.messages.len() == 1).then_some(())
+    });
+    assert_eq!(observer.messages[0].1, [7; 20]);
+}
+
+/// What is not copied is counted, one by one.
+#[test]
+fn a_flood_is_throttled() {
+    require_bpf!();
+    require_admin!();
+    const MESSAGES: u64 = 5000;
+    let node = NetNs::new();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "lo");
+    let (sender, _receiver) = node.inside(|| {
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        (sender, UdpSocket::bind("127.0.0.1:53").unwrap())
+    });
+    let query = dns::query(1, "one.test", A);
+    for _ in 0..MESSAGES {
+        sender.send_to(&query, "127.0.0.1:53").unwrap();
+    }
+    observer.drain();
+    let (copied, throttled) = (observer.messages.len() as u64, observer.counter(counter::DNS_THROTTLED));
+    println!("{copied} of {MESSAGES} copied, {throttled} throttled");
+    assert_eq!(copied + throttled, MESSAGES);
+    assert!((1..4 * DNS_MESSAGES_PER_SECOND).contains(&copied), "{copied}");
+}
+
+/// As the agent does on loopback, and on the node's end of a pod.
+#[track_caller]
+fn attach(observer: &mut Observer, namespace: &NetNs, name: &str) -> Vec<Hook> {
+    namespace.inside(|| {
+        let link = links::all().unwrap().into_iter().find(|it| it.name == name).unwrap();
+        match name {
+            "lo" => observer.kernel.attach_egress(&link).map(Vec::from),
+            _ => observer.kernel.attach_workload(&link).map(Vec::from),
+        }
+        .unwrap()
+    })
+}
+
+/// Asks for each of [`NAMES`]: two copies each, byte for byte.
+#[track_caller]
+fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) {
+    let client = Client::new(from, at, resolver);
+    let mut sent = Vec::new();
+    for ((name, kind, _), id) in NAMES.iter().zip(1..) {
+        let answer = client.ask(id, name, *kind);
+        sent.extend([dns::query(id, name, *kind), answer]);
+    }
+    eventually("all messages", || {
+        observer.drain();
+        (sent.len() <= observer.messages.len()).then_some(())
+    });
+    let copies: Vec<_> = observer.messages.iter().map(|(_, copy)| copy.clone()).collect();
+    assert_eq!(copies, sent);
+    for query in queries(observer) {
+        assert_ne!(query.cookie, 0);
+        assert_eq!(observer::address(query.source, query.source_port), client.address());
+        assert_eq!(observer::address(query.destination, query.destination_port).ip(), resolver);
+    }
+    let answers: Vec<_> = decoded(observer).iter().filter_map(|it| line(&it.body)).collect();
+    assert_eq!(answers, NAMES.iter().map(|(_, _, want)| *want).collect::<Vec<_>>());
+    println!("{from:?} at {resolver}: {answers:?}");
+}
+
+fn decoded(observer: &Observer) -> Vec<DnsMessage> {
+    observer.messages.iter().map(|(packet, copy)| message(packet, copy).unwrap()).collect()
+}
+
+/// Of an answer.
+fn line(body: &Body) -> Option<String> {
+    match body {
+        Body::Query(_) => None,
+        Body::Answer { code, addresses, .. } => {
+            let addresses: Vec<_> = addresses.iter().map(|(ip, _)| format!(" {ip}")).collect();
+            Some(format!("{}{}", code.name(), addresses.concat()))
+        }
+        Body::Malformed => Some("malformed".to_owned()),
+    }
+}
+
+fn queries(observer: &Observer) -> impl Iterator<Item = &DnsPacket> {
+    observer.messages.iter().map(|(packet, _)| packet).filter(|it| it.destination_port == 53)
+}
+
+/// A socket that asks, and a resolver that answers on a thread of its own.
+struct Client {
+    socket: UdpSocket,
+}
+
+impl Client {
+    #[track_caller]
+    fn new(from: &NetNs, at: &NetNs, resolver: IpAddr) -> Self {
+        let resolver = SocketAddr::new(resolver, 53);
+        let server = at.inside(|| UdpSocket::bind(resolver)).unwrap();
+        // It ends with the test's process.
+        thread::spawn(move || dns::serve(&server));
+        let any: IpAddr =
+            if resolver.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = from.inside(|| UdpSocket::bind((any, 0))).unwrap();
+        socket.connect(resolver).unwrap();
+        socket.set_read_timeout(Some(tests::PATIENCE)).unwrap();
+        Self { socket }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    /// Returns the answer.
+    #[track_caller]
+    fn ask(&self, id: u16, name: &str, kind: u16) -> Vec<u8> {
+        self.socket.send(&dns::query(id, name, kind)).unwrap();
+        let mut answer = vec![0; 2048];
+        let len = self.socket.recv(&mut answer).unwrap();
+        answer.truncate(len);
+        answer
+    }
+}
+
+/// A datagram from port 53 to `b` whose header gives it a length.
+fn send_raw(bytes: u16, payload: &[u8]) {
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))).unwrap();
+    let mut packet = vec![0u8; 28];
+    // Version and length, time to live, UDP; the kernel fills in the rest.
+    (packet[0], packet[8], packet[9]) = (0x45, 64, 17);
+    packet[12..16].copy_from_slice(&ADDRESS_A.octets());
+    packet[16..20].copy_from_slice(&ADDRESS_B.octets());
+    packet[20..22].copy_from_slice(&53u16.to_be_bytes());
+    packet[22..24].copy_from_slice(&40_000u16.to_be_bytes());
+    packet[24..26].copy_from_slice(&bytes.to_be_bytes());
+    packet.extend(payload);
+    raw.send_to(&packet, &SocketAddr::new(ADDRESS_B.into(), 0).into()).unwrap();
+}
