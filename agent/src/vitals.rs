@@ -107,6 +107,12 @@ vitals! {
     ResetsUnmatched => Total("resets_unmatched");
     /// Messages of DNS that cannot be understood.
     DnsMalformed => Lost("dns_malformed");
+    /// Answers of DNS to what nobody was seen to ask: repeated, forged, or the question was not copied.
+    DnsAnswersUnasked => Total("dns_answers_unasked");
+    /// Questions to resolvers that were not followed because too many were open.
+    DnsQueriesNotFollowed => Lost("too_many_dns_queries");
+    /// Questions to resolvers of which nothing is said, because what was lost may have been their answer.
+    DnsQueriesUnjudged => Lost("dns_queries_unjudged");
     /// Spans that were made of request records.
     SpansMade => Total("spans_made");
     /// Request records of processes that are not known any more.

@@ -2,14 +2,22 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
     thread,
+    time::Duration,
 };
 
 use agent::{
+    assemble::{
+        lookup::{Lookup, Outcome},
+        state::State,
+    },
+    clock,
     config::settings::XdpMode,
     decode::dns::{Body, DnsMessage, message},
     kernel::Hook,
     links,
+    vitals::{Vital, Vitals},
 };
 use agent_common::{
     counter,
@@ -93,6 +101,8 @@ fn an_answer_that_is_met_twice_is_one() {
         (answers(&observer) == 4).then_some(())
     });
     assert_eq!(queries(&observer).count(), 2);
+    let (got, vitals) = assembled(&observer);
+    assert_eq!((got.len(), vitals.get(Vital::DnsAnswersUnasked)), (2, 2));
 }
 
 /// 64 addresses take more than a copy has room for.
@@ -203,13 +213,16 @@ fn attach(observer: &mut Observer, namespace: &NetNs, name: &str) -> Vec<Hook> {
     })
 }
 
-/// Asks for each of [`NAMES`]: two copies each, byte for byte.
+/// Asks for each of [`NAMES`]: two copies each, byte for byte, and lookups with their results.
 #[track_caller]
 fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) {
     let client = Client::new(from, at, resolver);
     let mut sent = Vec::new();
+    let mut took = Vec::new();
     for ((name, kind, _), id) in NAMES.iter().zip(1..) {
+        let begin = clock::now();
         let answer = client.ask(id, name, *kind);
+        took.push(clock::now().since(begin));
         sent.extend([dns::query(id, name, *kind), answer]);
     }
     eventually("all messages", || {
@@ -223,25 +236,38 @@ fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) 
         assert_eq!(observer::address(query.source, query.source_port), client.address());
         assert_eq!(observer::address(query.destination, query.destination_port).ip(), resolver);
     }
-    let answers: Vec<_> = decoded(observer).iter().filter_map(|it| line(&it.body)).collect();
-    assert_eq!(answers, NAMES.iter().map(|(_, _, want)| *want).collect::<Vec<_>>());
-    println!("{from:?} at {resolver}: {answers:?}");
+    let (got, vitals) = assembled(observer);
+    assert_eq!(vitals.get(Vital::DnsAnswersUnasked), 0);
+    let readable: Vec<_> = NAMES.iter().zip(took).filter(|(it, _)| it.2 != "malformed").collect();
+    assert_eq!(got.len(), readable.len());
+    for (lookup, ((name, kind, want), took)) in got.iter().zip(readable) {
+        let Outcome::Answered { code, took: seen } = lookup.outcome else { panic!("{lookup:?}") };
+        assert_eq!((&*lookup.question.name, lookup.question.kind.0), (*name, *kind));
+        assert_eq!(format!("{}{}", code.name(), addresses(&decoded(observer), lookup)), *want);
+        assert!(Duration::ZERO < seen && seen < took, "{seen:?} of {took:?}");
+        println!("{name}: {want} in {seen:?}, {took:?} for the client");
+    }
+}
+
+/// What the agent makes of the copies.
+fn assembled(observer: &Observer) -> (Vec<Lookup>, Arc<Vitals>) {
+    let vitals = Arc::new(Vitals::new());
+    let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(60));
+    (state.messages(&decoded(observer), clock::now()), vitals)
 }
 
 fn decoded(observer: &Observer) -> Vec<DnsMessage> {
     observer.messages.iter().map(|(packet, copy)| message(packet, copy).unwrap()).collect()
 }
 
-/// Of an answer.
-fn line(body: &Body) -> Option<String> {
-    match body {
-        Body::Query(_) => None,
-        Body::Answer { code, addresses, .. } => {
-            let addresses: Vec<_> = addresses.iter().map(|(ip, _)| format!(" {ip}")).collect();
-            Some(format!("{}{}", code.name(), addresses.concat()))
+fn addresses(messages: &[DnsMessage], lookup: &Lookup) -> String {
+    let of = |it: &DnsMessage| match &it.body {
+        Body::Answer { question: Some(question), addresses, .. } if *question == lookup.question => {
+            Some(addresses.iter().map(|(ip, _)| format!(" {ip}")).collect::<Vec<_>>().concat())
         }
-        Body::Malformed => Some("malformed".to_owned()),
-    }
+        _ => None,
+    };
+    messages.iter().find_map(of).unwrap_or_default()
 }
 
 fn queries(observer: &Observer) -> impl Iterator<Item = &DnsPacket> {

@@ -7,6 +7,7 @@ use std::{
 
 use ahash::{AHashMap, AHashSet};
 
+use super::names::Client;
 use crate::{
     clock::Ktime,
     targets::process::Tgid,
@@ -69,11 +70,14 @@ pub(super) struct Places {
     own: AHashMap<IpAddr, AHashMap<u32, Ktime>>,
     n_own: usize,
     next_sweep: Ktime,
+    /// Of the agent, where the packet programs are.
+    node: Option<u32>,
 }
 
 impl Places {
-    /// Addresses of the interfaces of a namespace.
+    /// Addresses of the interfaces of the agent's own namespace.
     pub(super) fn given(&mut self, netns: u32, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.node = Some(netns);
         for ip in addresses {
             self.n_own += usize::from(self.own.entry(ip).or_default().insert(netns, ALWAYS).is_none());
         }
@@ -108,6 +112,27 @@ impl Places {
     /// Those that have the address.
     pub(super) fn namespaces(&self, ip: IpAddr) -> impl Iterator<Item = u32> + '_ {
         self.own.get(&ip).into_iter().flat_map(|it| it.keys().copied())
+    }
+
+    /// Whose name for something it is when this address asks. Loopback is met in the own namespace only.
+    #[must_use]
+    pub(super) fn client(&self, ip: IpAddr) -> Client {
+        match self.node {
+            Some(node) if self.is_of(node, ip) => Client::Node,
+            _ => Client::Address(ip),
+        }
+    }
+
+    /// As whom the owner of a socket there may have asked.
+    pub(super) fn clients(&self, netns: u32, ip: IpAddr) -> impl Iterator<Item = Client> + use<> {
+        let node = (self.node == Some(netns)).then_some(Client::Node);
+        node.into_iter().chain([Client::Address(ip)])
+    }
+
+    /// Or under which other address: by IPv4, and connects by IPv6. Looks at all addresses there are.
+    pub(super) fn other_clients(&self, netns: u32, ip: IpAddr) -> impl Iterator<Item = Client> + '_ {
+        let is_other = move |it: &&IpAddr| **it != ip && self.is_of(netns, **it);
+        self.own.keys().filter(is_other).map(|it| Client::Address(*it))
     }
 
     /// Who listens at an address, as seen from a namespace.

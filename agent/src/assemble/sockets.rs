@@ -2,7 +2,7 @@
 //!
 //! seen --(other end seen, or known to be elsewhere, or waited long enough)--> on an edge --closed--> gone
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
 use agent_common::event::{
     packet::Stray,
@@ -14,12 +14,14 @@ use super::{
     address,
     connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
-    edge::{BothWays, Confidence, Network, Transport},
+    edge::{BothWays, Confidence, Edge, Network, Peer, Transport},
     failure::{ConnectFailure, FailureClass},
     incident::{self, Incident},
+    names::Names,
     places::Places,
     recent::{Outcome, Recent},
     requests::Requests,
+    role::Role,
     routes::{party, route, server_at, tuples},
     strays::Strays,
     topology::{EdgeKey, Route, Topology},
@@ -34,6 +36,8 @@ const MAX_CONNECTIONS: usize = 200_000;
 /// How long an end waits for the other when that must be on this node: for two dumps, and this. Nobody
 /// knows of a translated address that it is here, so an end that has closed is kept for the other as long.
 const GRACE: Duration = Duration::from_millis(500);
+/// The answer may be read after the connection that it led to, and that after the next dump.
+const NAMED_WITHIN: Duration = Duration::from_secs(2);
 /// An end that this many whole dumps in a row did not show has ended unseen.
 const MAX_DUMPS_MISSED: u64 = 3;
 
@@ -77,6 +81,7 @@ pub(super) struct Sockets {
     /// Accounted for and closed, in order; the record of the other end may be under way.
     closed: VecDeque<(Ktime, Key)>,
     pub(super) places: Places,
+    names: Names,
     strays: Strays,
     /// Since they were taken last.
     incidents: Vec<Incident>,
@@ -145,7 +150,7 @@ impl Sockets {
                 self.changed.push(key);
                 continue;
             }
-            account(live, &self.places, around);
+            account(live, &self.places, &mut self.names, around);
             if !live.connection.is_closed() {
                 continue;
             }
@@ -213,6 +218,7 @@ impl Sockets {
         let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
         let local = (address::ip(state.local), state.local_port);
         edge.addresses = Some([local.0, remote.0]);
+        name(edge, (state.netns, local.0), &self.places, &mut self.names, around.now);
         edge.connections.failed += 1;
         match failure.class {
             FailureClass::Refused => edge.connections.refused += 1,
@@ -237,6 +243,18 @@ impl Sockets {
         around.topology.remember(key, recent, around.now);
     }
 
+    /// What a client was told that addresses are called.
+    pub(super) fn told(
+        &mut self,
+        client: IpAddr,
+        name: &Arc<str>,
+        addresses: &[(IpAddr, Duration)],
+        now: Ktime,
+    ) {
+        let client = self.places.client(client);
+        addresses.iter().for_each(|(ip, ttl)| self.names.add(client, *ip, name, *ttl, now));
+    }
+
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
         self.strays.syn_unanswered(stray, &self.places, around);
     }
@@ -248,7 +266,7 @@ fn waits(connection: &Connection, places: &Places, around: &Surroundings<'_>) ->
     !connection.is_paired() && is_here && around.now.since(connection.first_seen) < around.grace()
 }
 
-fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
+fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Surroundings<'_>) {
     leave_if_elsewhere(live, places, around);
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
@@ -268,6 +286,9 @@ fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     edge.took(&connection.times());
     edge.last_seen = around.now;
     edge.addresses = connection.sockets().map(|sockets| sockets.map(|(ip, _)| ip));
+    if let Some(client) = connection.end(Role::Client) {
+        name(edge, (client.netns, client.local.0), places, names, around.now);
+    }
     if let rtt @ Some(_) = connection.rtt() {
         edge.network = Network { rtt, ..edge.network };
     }
@@ -282,6 +303,22 @@ fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     if live.carries_requests && connection.is_closed() {
         tuples(connection).for_each(|tuple| around.requests.connection_ended(tuple, around.now));
     }
+}
+
+/// Names an end outside as the client was told, while the edge is young: what it is asked for later may be
+/// something else at the same address.
+fn name(edge: &mut Edge, (netns, ip): (u32, IpAddr), places: &Places, names: &mut Names, now: Ktime) {
+    let Peer::Address { ip: server, name: name @ None } = &mut edge.server else {
+        return;
+    };
+    if NAMED_WITHIN < now.since(edge.first_seen) || server.is_loopback() {
+        return;
+    }
+    let mut found = places.clients(netns, ip).find_map(|it| names.get(it, *server, now));
+    if found.is_none() && edge.first_seen == now {
+        found = places.other_clients(netns, ip).find_map(|it| names.get(it, *server, now));
+    }
+    *name = found.map(|it| it.to_string());
 }
 
 /// The other end turned up, or another process has the socket now: what the connection added to its

@@ -17,6 +17,8 @@ use super::{
     failure::ConnectFailure,
     http,
     incident::Incident,
+    lookup::Lookup,
+    lookups::{Ended, Lookups},
     requests::{Request, Requests, Tuple},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
@@ -27,6 +29,7 @@ use super::{
 };
 use crate::{
     clock::Ktime,
+    decode::dns::{Body, DnsMessage},
     targets::process::{Process, Tgid},
     vitals::{Vital, Vitals},
 };
@@ -39,7 +42,7 @@ pub struct Output {
     pub incidents: Vec<Incident>,
 }
 
-/// Sockets, edges, requests, traces.
+/// Sockets, edges, requests, lookups, traces.
 #[derive(Debug)]
 pub struct State {
     directory: Directory,
@@ -47,6 +50,7 @@ pub struct State {
     udp: Udp,
     topology: Topology,
     requests: Requests,
+    lookups: Lookups,
     traces: Traces,
     texts: Texts,
     vitals: Arc<Vitals>,
@@ -63,6 +67,7 @@ impl State {
             udp: Udp::default(),
             topology: Topology::default(),
             requests: Requests::default(),
+            lookups: Lookups::new(Arc::clone(&vitals)),
             traces: Traces::default(),
             texts: Texts::default(),
             vitals,
@@ -117,6 +122,12 @@ impl State {
         self.unknown(rows.iter().map(|row| row.state.tgid))
     }
 
+    /// As [`State::strangers`], of those who ask.
+    #[must_use]
+    pub fn strangers_of_messages(&self, messages: &[DnsMessage]) -> BTreeSet<Tgid> {
+        self.unknown(messages.iter().map(|it| it.asker.0))
+    }
+
     fn unknown(&self, tgids: impl Iterator<Item = u32>) -> BTreeSet<Tgid> {
         tgids.filter(|tgid| *tgid != 0).map(Tgid).filter(|it| self.directory.get(*it).is_none()).collect()
     }
@@ -151,6 +162,36 @@ impl State {
         let mut incidents = self.sockets.take_incidents();
         incidents.append(&mut stalls);
         Output { spans, failures, incidents }
+    }
+
+    /// Takes messages of DNS, in the order in which the kernel half copied them; returns what came to its
+    /// end. Before events and rows of the same time: their edges are named by what was answered.
+    pub fn messages(&mut self, messages: &[DnsMessage], now: Ktime) -> Vec<Lookup> {
+        let mut lookups = Vec::new();
+        for message in messages {
+            let Some(ended) = self.lookups.take(message) else {
+                continue;
+            };
+            if let Body::Answer { addresses, .. } = &message.body {
+                self.sockets.told(ended.client.ip(), &ended.question.name, addresses, now);
+            }
+            lookups.push(self.lookup(ended));
+        }
+        self.vitals.add(Vital::EventsAssembled, messages.len() as u64);
+        lookups
+    }
+
+    /// Questions that nobody has answered in time. Call it a few times a second.
+    pub fn unanswered(&mut self, now: Ktime) -> Vec<Lookup> {
+        let ended = self.lookups.unanswered(now);
+        ended.into_iter().map(|it| self.lookup(it)).collect()
+    }
+
+    fn lookup(&self, ended: Ended) -> Lookup {
+        let Ended { asker, client, resolver, question, outcome, at } = ended;
+        let client_ip = client.ip();
+        let client = self.knows(asker).map(Arc::clone);
+        Lookup { client, client_ip, resolver, question, outcome, at }
     }
 
     /// Dumps become rarer when there are many sockets; who waits for the next one waits accordingly.

@@ -3,11 +3,13 @@
 //! `t` seconds, then what happened; ` & ` joins the rows of one dump. Addresses are `a:PORT`; `a` and
 //! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x>b` is `b`, which the
 //! other end calls `x`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
+//! `told a x NAME`: who is at `a` asked for a name, and the answer was `x`.
 //! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments. What went wrong
 //! follows: `CLASS=N` segments sent again, `episodes=N/MILLIS`, `error=ERRNO/RETRANSMITS/PROBES/UNACKED`,
 //! `rst-in`, `rst-out`, `rtt=HANDSHAKE/LATER` in microseconds, `acked=BYTES`.
 
 mod faults;
+mod names;
 mod recent;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -354,6 +356,10 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
             ["call", tgid, local, remote, status] => {
                 state.events(&[Event::Call(call(now, tgid, local, remote, status))], now);
             }
+            ["told", client, ip, name] => {
+                let lookups = state.messages(&names::answered(client, ip, name, now), now);
+                assert_eq!(lookups.len(), 1, "{line}");
+            }
             ["stray", remote, local, count] => {
                 state.events(&[Event::Stray(stray(remote, local, count.parse().unwrap()))], now);
             }
@@ -424,7 +430,8 @@ fn edges(state: &State) -> String {
 fn peer(peer: &Peer) -> String {
     match peer {
         Peer::Process(process) => process.service.name.clone(),
-        Peer::Address { ip, .. } => ip.to_string(),
+        Peer::Address { ip, name: None } => ip.to_string(),
+        Peer::Address { ip, name: Some(name) } => format!("{name}={ip}"),
     }
 }
 

@@ -137,9 +137,12 @@ impl Topology {
         let edge = Arc::make_mut(slot);
         edge.last_seen = now;
         edge.confidence = edge.confidence.max(route.confidence);
-        // Of several processes that share the edge, the one seen last.
-        edge.client = route.client.peer();
-        edge.server = route.server.peer();
+        // Of several processes that share the edge, the one seen last. An address is the same for all.
+        for (end, party) in [(&mut edge.client, &route.client), (&mut edge.server, &route.server)] {
+            if matches!(party, Party::Known(_)) {
+                *end = party.peer();
+            }
+        }
         (key, edge)
     }
 

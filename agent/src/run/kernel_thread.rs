@@ -122,6 +122,8 @@ impl KernelThread {
             }
         }
         if self.next_dump <= now {
+            // What an address is called is told before the connection to it.
+            self.drain();
             self.dump(now);
         }
         self.attach_packets(now);
@@ -181,15 +183,15 @@ impl KernelThread {
         let vitals = &self.vitals;
         // Not for ever: a flood must not keep us from all the rest.
         for _ in 0..MAX_PARTS {
-            let mut events = Vec::new();
+            let (mut events, mut messages) = (Vec::new(), Vec::new());
             let take = |bytes: &[u8]| match decode::record(bytes, vitals) {
                 Some(Decoded::Event(event)) => events.push(event),
-                // Nobody asks for it yet.
-                Some(Decoded::Dns(_)) => vitals.add(Vital::EventsAssembled, 1),
+                Some(Decoded::Dns(message)) => messages.push(message),
                 None => {}
             };
             let n_records = self.kernel.drain(PART_RECORDS, take);
             vitals.add(Vital::EventsDrained, n_records as u64);
+            self.outbox.messages(messages);
             self.outbox.events(events);
             if n_records < PART_RECORDS {
                 return;

@@ -13,6 +13,7 @@ use agent_common::{
 
 use super::outbox::Room;
 use crate::{
+    decode::dns::DnsMessage,
     kernel::Prices,
     targets::{
         golang::{GoBinary, PointName},
@@ -51,6 +52,8 @@ pub(super) struct Attached {
 pub(super) enum ToOwner {
     /// With the room that they take in the queue.
     Events(Vec<Event>, Room),
+    /// As [`ToOwner::Events`], and before those of the same time.
+    Messages(Vec<DnsMessage>, Room),
     Rows {
         rows: Vec<Row>,
         /// When the next dump is due.

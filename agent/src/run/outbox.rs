@@ -15,7 +15,10 @@ use std::{
 use agent_common::{event::Event, limits::WATCHED_PROCESSES};
 
 use super::message::ToOwner;
-use crate::vitals::{Vital, Vitals};
+use crate::{
+    decode::dns::DnsMessage,
+    vitals::{Vital, Vitals},
+};
 
 /// Events under way to the owner: as many as the ring can hold, some 40 MB.
 const MAX_QUEUED_EVENTS: usize = 128 << 10;
@@ -49,14 +52,21 @@ impl Outbox {
     }
 
     pub(super) fn events(&self, events: Vec<Event>) {
-        let n_events = events.len();
+        self.counted(events.len(), |room| ToOwner::Events(events, room));
+    }
+
+    pub(super) fn messages(&self, messages: Vec<DnsMessage>) {
+        self.counted(messages.len(), |room| ToOwner::Messages(messages, room));
+    }
+
+    fn counted(&self, n_events: usize, message: impl FnOnce(Room) -> ToOwner) {
         if n_events == 0 {
             return;
         }
         let queued = self.queued_events.fetch_add(n_events, Ordering::Relaxed);
         let room = Room { queued_events: Arc::clone(&self.queued_events), n_events };
         let is_full = MAX_QUEUED_EVENTS < queued + n_events;
-        if is_full || self.owner.try_send(ToOwner::Events(events, room)).is_err() {
+        if is_full || self.owner.try_send(message(room)).is_err() {
             self.vitals.add(Vital::EventsQueueFull, n_events as u64);
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     assemble::{edge::Edges, incident::Incident, network_event::NetworkEvent, span::Batch, state::State},
     clock::{self, Clock, Ktime},
     config::settings::Settings,
+    decode::dns::DnsMessage,
     detect::{Detectors, Input},
     query::snapshot::Snapshot,
     targets::{
@@ -123,6 +124,7 @@ impl Owner {
     fn take(&mut self, message: ToOwner) {
         match message {
             ToOwner::Events(events, _room) => self.events(&events),
+            ToOwner::Messages(messages, _room) => self.messages(&messages),
             ToOwner::Rows { rows, next_in } => {
                 let strangers = self.state.strangers_of_rows(&rows);
                 self.introduce(strangers);
@@ -179,6 +181,12 @@ impl Owner {
         if n_events != 0 && outlet.try_send(events).is_err() {
             self.vitals.add(Vital::LogsNotTold, n_events);
         }
+    }
+
+    fn messages(&mut self, messages: &[DnsMessage]) {
+        let strangers = self.state.strangers_of_messages(messages);
+        self.introduce(strangers);
+        self.state.messages(messages, clock::now());
     }
 
     fn export(&self, spans: Batch) {
@@ -273,6 +281,7 @@ impl Owner {
             self.rescan(now);
         }
         self.state.tick(now);
+        self.state.unanswered(now);
         self.detectors.sweep(now, self.settings.window);
         self.publish(now);
         self.vitals.beat(Part::State);
