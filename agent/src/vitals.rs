@@ -113,6 +113,8 @@ vitals! {
     DnsQueriesNotFollowed => Lost("too_many_dns_queries");
     /// Questions to resolvers of which nothing is said, because what was lost may have been their answer.
     DnsQueriesUnjudged => Lost("dns_queries_unjudged");
+    /// Pairs of a client and a resolver whose last lookups were forgotten because there are too many.
+    DnsClientsForgotten => Lost("too_many_dns_clients");
     /// Spans that were made of request records.
     SpansMade => Total("spans_made");
     /// Request records of processes that are not known any more.

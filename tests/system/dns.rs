@@ -1,4 +1,4 @@
-//! Names of addresses, as a user sees them. The agent runs in a namespace of its own:
+//! Names of addresses and silent resolvers, as a user sees them. The agent runs in a namespace of its own:
 //! its packet programs touch nothing of the machine.
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use tests::{
     Agent, Target, eventually,
     netns::{ADDRESS_B, two_namespaces},
     paths::built,
-    require_admin, require_bpf,
+    require_admin, require_bpf, within,
 };
 
 use crate::schema::assert_valid;
@@ -48,6 +48,37 @@ fn an_edge_is_called_what_its_client_was_told() {
     let table = agent.run(["topology"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains(&name), "{table}");
+}
+
+#[test]
+fn a_silent_resolver_is_a_finding() {
+    require_bpf!();
+    require_admin!();
+    let (node, _outside) = two_namespaces();
+    let mut serve = node.command(built("target-dns"));
+    serve.args(["serve", RESOLVER]);
+    let _resolver = Target::start(serve);
+    let agent = Agent::start_in(&node, crate::watch_targets());
+    eventually("a look at loopback", || agent.log().contains("tcx, egress, dns").then_some(()));
+    let mut asking = Target::start(node.command(built("target-dns")));
+    assert!(asking.ask(&format!("{RESOLVER} one.test"))["bytes"].is_u64());
+    assert!(asking.ask(&format!("{RESOLVER} silent.test"))["bytes"].is_null());
+    for _ in 0..5 {
+        asking.ask(&format!("{RESOLVER} fail.test"));
+    }
+    let finding = |kind: &str| {
+        let items = agent.items(["findings"]);
+        items.into_iter().find(|it| it["kind"] == kind)
+    };
+    let patience = std::time::Duration::from_secs(15);
+    for (kind, name) in [("dns_server_failures", "fail.test"), ("dns_no_answer", "silent.test")] {
+        let finding = within(patience, kind, || finding(kind));
+        println!("{}", finding["summary"]);
+        assert_eq!(finding["target"]["pid"], asking.pid(), "{finding}");
+        assert_eq!(finding["evidence"]["last_name"], name, "{finding}");
+        assert_eq!(finding["evidence"]["resolver_address"], "127.0.0.53", "{finding}");
+    }
+    assert_valid("findings", &agent.ask(["findings"]));
 }
 
 fn text(text: &str) -> Value {

@@ -19,6 +19,7 @@ pub mod network_event;
 mod places;
 pub mod recent;
 mod requests;
+pub mod resolutions;
 mod role;
 mod routes;
 mod sockets;

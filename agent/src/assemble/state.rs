@@ -20,6 +20,7 @@ use super::{
     lookup::Lookup,
     lookups::{Ended, Lookups},
     requests::{Request, Requests, Tuple},
+    resolutions::{ResolutionSeries, Resolutions},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
     texts::Texts,
@@ -51,6 +52,7 @@ pub struct State {
     topology: Topology,
     requests: Requests,
     lookups: Lookups,
+    resolutions: Resolutions,
     traces: Traces,
     texts: Texts,
     vitals: Arc<Vitals>,
@@ -68,6 +70,7 @@ impl State {
             topology: Topology::default(),
             requests: Requests::default(),
             lookups: Lookups::new(Arc::clone(&vitals)),
+            resolutions: Resolutions::default(),
             traces: Traces::default(),
             texts: Texts::default(),
             vitals,
@@ -187,11 +190,13 @@ impl State {
         ended.into_iter().map(|it| self.lookup(it)).collect()
     }
 
-    fn lookup(&self, ended: Ended) -> Lookup {
+    fn lookup(&mut self, ended: Ended) -> Lookup {
         let Ended { asker, client, resolver, question, outcome, at } = ended;
         let client_ip = client.ip();
         let client = self.knows(asker).map(Arc::clone);
-        Lookup { client, client_ip, resolver, question, outcome, at }
+        let lookup = Lookup { client, client_ip, resolver, question, outcome, at };
+        self.resolutions.record(&lookup);
+        lookup
     }
 
     /// Dumps become rarer when there are many sockets; who waits for the next one waits accordingly.
@@ -224,6 +229,7 @@ impl State {
         self.udp.sweep(now);
         self.settle(now);
         self.topology.sweep(now);
+        self.resolutions.sweep(now);
         self.traces.sweep(now, self.window);
         self.directory.sweep(now);
     }
@@ -231,6 +237,11 @@ impl State {
     #[must_use]
     pub fn edges(&self) -> Edges {
         self.topology.snapshot()
+    }
+
+    #[must_use]
+    pub fn resolutions(&self) -> ResolutionSeries {
+        self.resolutions.snapshot()
     }
 
     #[must_use]

@@ -22,7 +22,7 @@ impl Detector for FailedConnects {
     fn input(&mut self, input: Input<'_>) -> Option<Finding> {
         match input {
             Input::Failure(failure) => finding(failure),
-            Input::Incident(_) | Input::Span(_) => None,
+            Input::Incident(_) | Input::Span(_) | Input::Lookup(_) => None,
         }
     }
 }

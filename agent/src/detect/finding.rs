@@ -50,6 +50,10 @@ pub enum FindingKind {
     KeepAliveFailed,
     WindowGaveUp,
     HttpServerErrors,
+    DnsNoAnswer,
+    DnsServerFailures,
+    DnsNoSuchNames,
+    DnsSlow,
 }
 
 impl FindingKind {
@@ -67,6 +71,10 @@ impl FindingKind {
             Self::KeepAliveFailed => "keepalive_failed",
             Self::WindowGaveUp => "window_gave_up",
             Self::HttpServerErrors => "http_server_errors",
+            Self::DnsNoAnswer => "dns_no_answer",
+            Self::DnsServerFailures => "dns_server_failures",
+            Self::DnsNoSuchNames => "dns_no_such_names",
+            Self::DnsSlow => "dns_slow",
         }
     }
 }

@@ -25,7 +25,7 @@ impl Detector for Incidents {
     fn input(&mut self, input: Input<'_>) -> Option<Finding> {
         match input {
             Input::Incident(incident) => Some(finding(incident)),
-            Input::Failure(_) | Input::Span(_) => None,
+            Input::Failure(_) | Input::Span(_) | Input::Lookup(_) => None,
         }
     }
 }

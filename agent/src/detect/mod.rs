@@ -1,6 +1,7 @@
 //! Pure state machines: events in, findings out. No clocks, no I/O: same events, same findings.
 
 mod connect;
+mod dns;
 pub mod finding;
 mod incident;
 mod ledger;
@@ -14,9 +15,11 @@ use std::{
 
 use finding::Finding;
 
-use self::{connect::FailedConnects, incident::Incidents, ledger::Ledger, server_errors::ServerErrors};
+use self::{
+    connect::FailedConnects, dns::Resolvers, incident::Incidents, ledger::Ledger, server_errors::ServerErrors,
+};
 use crate::{
-    assemble::{failure::ConnectFailure, incident::Incident, span::Span},
+    assemble::{failure::ConnectFailure, incident::Incident, lookup::Lookup, span::Span},
     clock::Ktime,
     vitals::{Vital, Vitals},
 };
@@ -27,6 +30,7 @@ pub enum Input<'a> {
     Failure(&'a ConnectFailure),
     Incident(&'a Incident),
     Span(&'a Span),
+    Lookup(&'a Lookup),
 }
 
 /// A machine that turns inputs into findings. A repeated finding is merged by the ledger.
@@ -46,8 +50,9 @@ impl Detectors {
     #[must_use]
     pub fn new(vitals: Arc<Vitals>) -> Self {
         let server_errors = ServerErrors::new(Arc::clone(&vitals));
+        let resolvers = Resolvers::new(Arc::clone(&vitals));
         let running: Vec<Box<dyn Detector>> =
-            vec![Box::new(FailedConnects), Box::new(Incidents), Box::new(server_errors)];
+            vec![Box::new(FailedConnects), Box::new(Incidents), Box::new(server_errors), Box::new(resolvers)];
         Self { running, ledger: Ledger::default(), vitals }
     }
 

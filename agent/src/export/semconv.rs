@@ -104,6 +104,10 @@ pub const EDGE_CAUSE: &str = "taskscope.edge.cause";
 pub const CLIENT_SERVICE: &str = "taskscope.client.service.name";
 pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
 
+/// Not `dns.lookup.duration`: that one must carry the name that was asked for, and names are without bound.
+pub const LOOKUP_DURATION: &str = "taskscope.dns.lookup.duration";
+/// `NOERROR`, `NXDOMAIN` and so on; absent when there was no answer.
+pub const RESPONSE_CODE: &str = "taskscope.dns.response_code";
 // Names of log events, and what they carry.
 /// A connect that failed.
 pub const EVENT_CONNECT_FAILED: &str = "taskscope.connect.failed";

@@ -40,7 +40,7 @@ use self::{
     threads::{Thread, first_to_end},
 };
 use crate::{
-    assemble::{edge::Edges, network_event::NetworkEvent, span::Batch},
+    assemble::{edge::Edges, network_event::NetworkEvent, resolutions::ResolutionSeries, span::Batch},
     clock,
     config::settings::{Exports, Settings},
     export::{
@@ -83,12 +83,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let node = Arc::new(Node::this(settings.node.clone(), settings.resource_attributes.clone()));
     let (stop, stopped) = watch::channel(false);
     let (edges, new_edges) = watch::channel(Edges::default());
-    let exporters = Exporters::start(&settings, &node, &vitals, new_edges, &stopped)?;
+    let (resolutions, new_resolutions) = watch::channel(ResolutionSeries::default());
+    let state = StateOutlets { edges: new_edges, resolutions: new_resolutions };
+    let exporters = Exporters::start(&settings, &node, &vitals, state, &stopped)?;
 
-    let (kernel, refused) = Kernel::load(Options { log: settings.kernel_log, ..Options::default() })?;
-    for refused in &refused {
-        tracing::warn!(feature = refused.feature, error = %error::chain(&refused.error), "A feature does not work here.");
-    }
+    let kernel = load(&settings)?;
     let (to_owner, owner_inbox) = mpsc::sync_channel(OWNER_QUEUE);
     let (to_planner, planner_inbox) = mpsc::sync_channel(PLANNER_QUEUE);
     let (to_kernel, kernel_inbox) = mpsc::sync_channel(KERNEL_QUEUE);
@@ -96,6 +95,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let outlets = Outlets {
         snapshots,
         edges,
+        resolutions,
         spans: exporters.spans.clone(),
         events: exporters.events.clone(),
         planner: to_planner,
@@ -132,6 +132,14 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     died.map_or(Ok(()), |thread| Err(RunError::Died { thread }))
 }
 
+fn load(settings: &Settings) -> Result<Kernel, RunError> {
+    let (kernel, refused) = Kernel::load(Options { log: settings.kernel_log, ..Options::default() })?;
+    for refused in &refused {
+        tracing::warn!(feature = refused.feature, error = %error::chain(&refused.error), "A feature does not work here.");
+    }
+    Ok(kernel)
+}
+
 /// Waits until both stages have handed on what they had, but not for ever.
 async fn drain(kernel: Thread, to_owner: mpsc::SyncSender<ToOwner>, owner: Thread) {
     let stages = async {
@@ -162,6 +170,12 @@ async fn serve(
     server.run(snapshots, vitals, stop).await
 }
 
+/// What metrics are made of, the newest only.
+struct StateOutlets {
+    edges: watch::Receiver<Edges>,
+    resolutions: watch::Receiver<ResolutionSeries>,
+}
+
 /// The tasks that send to the collector, if there is one.
 struct Exporters {
     spans: Option<async_mpsc::Sender<Batch>>,
@@ -175,7 +189,7 @@ impl Exporters {
         settings: &Settings,
         node: &Arc<Node>,
         vitals: &Arc<Vitals>,
-        edges: watch::Receiver<Edges>,
+        StateOutlets { edges, resolutions }: StateOutlets,
         stopped: &watch::Receiver<bool>,
     ) -> Result<Self, export::ExportError> {
         let mut it = Self { spans: None, events: None, tasks: Vec::new(), own: None };
@@ -192,6 +206,7 @@ impl Exporters {
                 node: Arc::clone(node),
                 interval: settings.metrics_interval,
                 edges,
+                resolutions,
                 durations,
                 spans_are_sent: traces.is_some(),
                 vitals: Arc::clone(vitals),

@@ -18,7 +18,10 @@ use super::{
     threads::Thread,
 };
 use crate::{
-    assemble::{edge::Edges, incident::Incident, network_event::NetworkEvent, span::Batch, state::State},
+    assemble::{
+        edge::Edges, incident::Incident, network_event::NetworkEvent, resolutions::ResolutionSeries,
+        span::Batch, state::State,
+    },
     clock::{self, Clock, Ktime},
     config::settings::Settings,
     decode::dns::DnsMessage,
@@ -42,6 +45,7 @@ const RESCAN_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Outlets {
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     pub(super) edges: watch::Sender<Edges>,
+    pub(super) resolutions: watch::Sender<ResolutionSeries>,
     /// `None`: nothing is exported.
     pub(super) spans: Option<async_mpsc::Sender<Batch>>,
     /// `None`: nobody is told.
@@ -186,7 +190,8 @@ impl Owner {
     fn messages(&mut self, messages: &[DnsMessage]) {
         let strangers = self.state.strangers_of_messages(messages);
         self.introduce(strangers);
-        self.state.messages(messages, clock::now());
+        let lookups = self.state.messages(messages, clock::now());
+        lookups.iter().for_each(|it| self.detectors.input(Input::Lookup(it)));
     }
 
     fn export(&self, spans: Batch) {
@@ -281,7 +286,7 @@ impl Owner {
             self.rescan(now);
         }
         self.state.tick(now);
-        self.state.unanswered(now);
+        self.state.unanswered(now).iter().for_each(|it| self.detectors.input(Input::Lookup(it)));
         self.detectors.sweep(now, self.settings.window);
         self.publish(now);
         self.vitals.beat(Part::State);
@@ -328,6 +333,7 @@ impl Owner {
             cpu_ratio: self.load.cpu_ratio(),
         });
         self.outlets.edges.send_replace(Arc::clone(&snapshot.edges));
+        self.outlets.resolutions.send_replace(self.state.resolutions());
         self.outlets.snapshots.send_replace(Arc::new(snapshot));
     }
 }

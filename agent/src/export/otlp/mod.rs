@@ -5,6 +5,7 @@ pub(super) mod durations;
 pub(super) mod edges;
 pub(super) mod fit;
 pub(super) mod logs;
+pub(super) mod lookups;
 mod network_events;
 pub(super) mod point;
 pub(super) mod resource;

@@ -12,13 +12,13 @@ use tokio::{
 
 use super::{BEAT, Boxed, Pace, landing, stopped};
 use crate::{
-    assemble::edge::Edges,
+    assemble::{edge::Edges, resolutions::ResolutionSeries},
     clock::{self, Clock},
     export::{
         deliver::Courier,
         http_durations::HttpDurations,
         node::Node,
-        otlp::{durations, edges, fit::fit_all, point::Moment, service_graph::Spans},
+        otlp::{durations, edges, fit::fit_all, lookups, point::Moment, service_graph::Spans},
         sender::{Accepted, Sender, Signal},
         throttle::Throttle,
     },
@@ -35,6 +35,7 @@ pub struct MetricExport {
     /// `Settings::metrics_interval`.
     pub interval: Duration,
     pub edges: watch::Receiver<Edges>,
+    pub resolutions: watch::Receiver<ResolutionSeries>,
     pub durations: watch::Receiver<Arc<HttpDurations>>,
     /// Then whoever gets them knows the edges that they are on.
     pub spans_are_sent: bool,
@@ -50,6 +51,7 @@ pub async fn run_metrics(export: MetricExport) {
         node,
         interval: every,
         edges,
+        resolutions,
         durations,
         spans_are_sent,
         vitals,
@@ -68,6 +70,7 @@ pub async fn run_metrics(export: MetricExport) {
         courier,
         node,
         edges,
+        resolutions,
         durations,
         spans: if spans_are_sent { Spans::Sent } else { Spans::Kept },
         starts: Clock::new(),
@@ -95,6 +98,7 @@ struct Worker {
     courier: Courier,
     node: Arc<Node>,
     edges: watch::Receiver<Edges>,
+    resolutions: watch::Receiver<ResolutionSeries>,
     durations: watch::Receiver<Arc<HttpDurations>>,
     spans: Spans,
     /// Never set again, unlike others: see [`Moment`].
@@ -118,8 +122,10 @@ impl Worker {
         let node = &self.node;
         let moment = Moment::new(self.starts, Clock::new().wall(clock::now()));
         let edges = Arc::clone(&self.edges.borrow());
+        let resolutions = Arc::clone(&self.resolutions.borrow());
         let durations = Arc::clone(&self.durations.borrow());
         let mut bodies = fit_all(&edges, |it| edges::request(it, self.spans, node, &moment).encode_to_vec());
+        bodies.extend(fit_all(&resolutions, |it| lookups::request(it, node, &moment).encode_to_vec()));
         bodies.extend(fit_all(&durations.rows(), |it| durations::request(it, node, &moment).encode_to_vec()));
         bodies
     }

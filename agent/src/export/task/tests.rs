@@ -21,7 +21,10 @@ use super::{
     spans::{SpanExport, run_spans},
 };
 use crate::{
-    assemble::span::{Batch, Span},
+    assemble::{
+        resolutions::ResolutionSeries,
+        span::{Batch, Span},
+    },
     clock,
     config::settings::{
         Compression, Otlp,
@@ -256,6 +259,7 @@ async fn the_last_metrics_hold_the_last_spans() {
             node: Arc::new(testing::node()),
             interval: Duration::from_secs(3600),
             edges,
+            resolutions: watch::channel(ResolutionSeries::default()).1,
             durations: run.durations.clone(),
             spans_are_sent: true,
             vitals: Arc::clone(&run.vitals),
@@ -333,6 +337,7 @@ fn metrics(settings: &Otlp, interval: Duration) -> (watch::Sender<bool>, Arc<Vit
         node: Arc::new(testing::node()),
         interval,
         edges,
+        resolutions: watch::channel(ResolutionSeries::default()).1,
         durations,
         spans_are_sent: true,
         vitals: Arc::clone(&vitals),
@@ -378,6 +383,7 @@ async fn starts_are_the_same_in_every_request() {
         node: Arc::new(testing::node()),
         interval: Duration::from_millis(20),
         edges,
+        resolutions: watch::channel(ResolutionSeries::default()).1,
         durations,
         spans_are_sent: true,
         vitals: Arc::default(),
