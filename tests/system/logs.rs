@@ -130,6 +130,8 @@ fn an_outage_is_outlasted_and_an_end_during_one_is_counted() {
         (lost == 0 && DURING <= made && made == sent && sent == received).then_some((made, sent))
     });
     println!("{DURING} of {made} made in an outage, {sent} sent and received, none lost");
+    let of_agent = |it: &Log| it.resource["process.pid"] == agent.pid();
+    assert!(!collector.logs().iter().any(of_agent), "its own tries to reach the collector are no news");
 
     collector.stop();
     let _client = refused((1..=AT_THE_END).map(|n| format!("127.77.2.{n}:9")));
