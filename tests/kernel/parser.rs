@@ -39,7 +39,14 @@ fn frames_are_read_alike_in_both_halves() {
 fn each_refusal_is_counted() {
     require_bpf!();
     let mut observer = Observer::load();
-    let counters = |kernel: &Kernel| kernel.counters();
+    // Some frames are messages of DNS, which are copied, or would be if they were whole.
+    let counters = |kernel: &Kernel| {
+        let mut counters = kernel.counters();
+        for slot in [counter::EVENTS_SUBMITTED, counter::DNS_SHORT] {
+            counters[slot as usize] = 0;
+        }
+        counters
+    };
     let mut refused = [0; 6];
     for (name, frame) in frames() {
         let before = counters(&observer.kernel);

@@ -22,7 +22,7 @@ fn an_edge_is_called_what_its_client_was_told() {
     serve.args(["serve", RESOLVER]);
     let _resolver = Target::start(serve);
     let agent = Agent::start_in(&node, crate::watch_targets());
-    eventually("a look at loopback", || agent.log().contains("tcx, egress, dns").then_some(()));
+    eventually("a look at loopback", || agent.log().contains("looked at. interface=\"lo\"").then_some(()));
     let mut asking = Target::start(node.command(built("target-dns")));
     let mut connecting = Target::start(node.command(built("target-conn")));
 
@@ -59,7 +59,7 @@ fn a_silent_resolver_is_a_finding() {
     serve.args(["serve", RESOLVER]);
     let _resolver = Target::start(serve);
     let agent = Agent::start_in(&node, crate::watch_targets());
-    eventually("a look at loopback", || agent.log().contains("tcx, egress, dns").then_some(()));
+    eventually("a look at loopback", || agent.log().contains("looked at. interface=\"lo\"").then_some(()));
     let mut asking = Target::start(node.command(built("target-dns")));
     assert!(asking.ask(&format!("{RESOLVER} one.test"))["bytes"].is_u64());
     assert!(asking.ask(&format!("{RESOLVER} silent.test"))["bytes"].is_null());
