@@ -5,6 +5,7 @@
 
 mod assembled;
 mod cgroup;
+pub mod cluster;
 pub mod collector;
 mod daemon;
 pub mod dns;
@@ -25,6 +26,7 @@ mod target;
 
 pub use assembled::Assembled;
 pub use cgroup::CGroup;
+pub use cluster::Cluster;
 pub use collector::Collector;
 pub use daemon::{Agent, Ended, Status, taskscope};
 pub use netns::NetNs;
