@@ -50,7 +50,7 @@ fn generate_query() {
     }
     builder = builder.field_attribute("EdgeInFull.edge", "#[serde(skip)]");
     // Ten thousand edges are read at once, most without these.
-    for seldom in ["Edge.requests", "Edge.network"] {
+    for seldom in ["Edge.requests", "Edge.network", "Edge.vip"] {
         builder = builder.boxed(format!(".taskscope.v1.{seldom}"));
     }
     builder = builder
@@ -72,6 +72,7 @@ fn generate_query() {
         ("agent", "Agent"),
         ("Target.runtime", "Runtime"),
         ("AgentStatus.events", "Events"),
+        ("AgentStatus.nat", "Nat"),
         ("WatchedTarget.target", "Target"),
         ("connections", "Connections"),
         ("bytes", "BothWays"),

@@ -69,6 +69,14 @@ vitals! {
     ProcessesNotKnown => Lost("too_many_processes");
     /// Edges that were folded into a wider address because there were too many.
     EdgesFolded => Lost("edges_folded");
+    /// Connections whose two ends were joined by their sequence numbers although an address is translated between them.
+    NatBySequence => Total("nat_resolved_by_sequence");
+    /// Connections whose server connection tracking named: it is behind the address that the client used.
+    NatByConntrack => Total("nat_resolved_by_conntrack");
+    /// Connections of which nobody knows whether their server is the address that the client used. Without connection tracking on the node that is every one to outside.
+    NatUnresolved => Total("nat_unresolved");
+    /// Connections whose server was not asked for, or not told in time, because too many were.
+    ServersNotAsked => Lost("servers_not_asked");
     /// Remote addresses seen by the packet program for the first time.
     PeersSeen => Total("peers_seen");
     /// SYNs from outside to ports that no socket of this host listens on.
@@ -179,6 +187,7 @@ pub enum Part {
     Kernel,
     Targets,
     State,
+    Servers,
     SpanExport,
     MetricExport,
     LogExport,
@@ -190,6 +199,7 @@ impl Part {
         Self::Kernel,
         Self::Targets,
         Self::State,
+        Self::Servers,
         Self::SpanExport,
         Self::MetricExport,
         Self::LogExport,
@@ -202,6 +212,7 @@ impl Part {
             Self::Kernel => "kernel",
             Self::Targets => "targets",
             Self::State => "state",
+            Self::Servers => "servers",
             Self::SpanExport => "span_export",
             Self::MetricExport => "metric_export",
             Self::LogExport => "log_export",

@@ -14,6 +14,7 @@ mod flows;
 mod foreign;
 mod golang;
 mod http;
+mod nat;
 mod netns;
 mod packet;
 mod parser;

@@ -3,7 +3,11 @@
 use std::{mem, net::IpAddr, sync::Arc, time::Duration};
 
 use agent::{
-    assemble::{edge::Edge, state::State},
+    assemble::{
+        edge::Edge,
+        services::{Answer, Question},
+        state::State,
+    },
     clock::{self, Clock},
     detect::{Detectors, Input, finding::Finding},
     targets::{proc, process::Tgid},
@@ -65,6 +69,23 @@ impl Assembled {
                 observer.kernel.end_flow(flow).unwrap_or_else(|error| panic!("{error:?}"));
             }
         }
+    }
+
+    /// From now on questions for servers are answered, by [`Assembled::answers`].
+    pub fn servers_are_known(&mut self) {
+        self.state.servers_are_known();
+    }
+
+    /// Answers what was asked; returns how much that was.
+    pub fn answers(&mut self, mut answer: impl FnMut(&Question) -> Answer) -> usize {
+        let answers: Vec<_> = self.state.questions().into_iter().map(|it| (it, answer(&it))).collect();
+        self.state.answers(&answers, clock::now());
+        answers.len()
+    }
+
+    /// Lets time pass.
+    pub fn later(&mut self, by: Duration) {
+        self.state.tick(clock::now().plus(by));
     }
 
     pub fn vital(&self, vital: Vital) -> u64 {

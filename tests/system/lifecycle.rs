@@ -104,7 +104,7 @@ fn all_parts_beat() {
         let beat = |it: &Value| Some((it["name"].as_str()?.to_owned(), it["last_beat"].as_str()?.to_owned()));
         status.item["components"].as_array().unwrap().iter().filter_map(beat).collect()
     };
-    let before = eventually("a beat of each", || Some(beats()).filter(|it| it.len() == 7));
+    let before = eventually("a beat of each", || Some(beats()).filter(|it| it.len() == 8));
     // Times are as long as each other, so they sort as text.
     let after = eventually("a second beat of each", || {
         Some(beats()).filter(|after| before.iter().zip(after).all(|(before, after)| before.1 < after.1))

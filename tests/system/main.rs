@@ -12,6 +12,7 @@ mod export;
 mod lifecycle;
 mod logs;
 mod many;
+mod nat;
 mod schema;
 mod shop;
 mod topology;

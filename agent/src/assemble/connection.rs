@@ -262,7 +262,7 @@ impl Connection {
 
     /// What is to be said of it when it is over.
     #[must_use]
-    pub(super) fn recent(&self, now: Ktime) -> Option<Recent> {
+    pub(super) fn recent(&self, backend: Option<(IpAddr, u16)>, now: Ktime) -> Option<Recent> {
         let (client, server) = (self.end(Role::Client), self.end(Role::Server));
         let died = self.ends().find_map(End::death);
         let outcome = match (died, self.how) {
@@ -272,7 +272,7 @@ impl Connection {
             _ => Outcome::Closed,
         };
         let tgid = |end: Option<&End>| end.map_or(Tgid(0), |end| end.tgid);
-        let [client_socket, server_socket] = self.sockets()?;
+        let [client_socket, server_socket] = self.sockets(backend)?;
         Some(Recent {
             client: client_socket,
             server: server_socket,
@@ -287,14 +287,14 @@ impl Connection {
         })
     }
 
-    /// The client's address and the server's, each as its own socket has it, where that is seen.
+    /// The client's address and the server's, each as its own socket has it, where that is seen. `backend`: where
+    /// a server is that was not seen but named.
     #[must_use]
-    pub(super) fn sockets(&self) -> Option<[(IpAddr, u16); 2]> {
+    pub(super) fn sockets(&self, backend: Option<(IpAddr, u16)>) -> Option<[(IpAddr, u16); 2]> {
         let (client, server) = (self.end(Role::Client), self.end(Role::Server));
-        let of = |own: Option<&End>, other: Option<&End>| {
-            own.map(|end| end.local).or_else(|| other.map(|end| end.remote))
-        };
-        Some([of(client, server)?, of(server, client)?])
+        let local = |end: Option<&End>| end.map(|end| end.local);
+        let remote = |end: Option<&End>| end.map(|end| end.remote);
+        Some([local(client).or(remote(server))?, local(server).or(backend).or(remote(client))?])
     }
 
     /// Smoothed; `None` before the first sample.

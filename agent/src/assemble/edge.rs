@@ -19,6 +19,15 @@ pub enum Peer {
     Address { ip: IpAddr, name: Option<String> },
 }
 
+/// What a client connected to when that is not where its server is: an address that is translated on the
+/// way, such as that of a Kubernetes service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vip {
+    pub ip: IpAddr,
+    /// The server's own port; the edge's port is the VIP's.
+    pub backend_port: u16,
+}
+
 /// How it is known which end is the client. A better source replaces a worse one, never the reverse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confidence {
@@ -143,16 +152,19 @@ pub struct EdgeId(pub u64);
 /// All edges at one moment. Those that did not change are shared with the moments before.
 pub type Edges = Arc<Vec<Arc<Edge>>>;
 
-/// Everything known about one (client workload, server workload, server port, transport).
+/// Everything known about one (client workload, server workload, server port, transport, VIP).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     pub id: EdgeId,
     pub client: Peer,
     pub server: Peer,
+    /// As the client knows it: that of the VIP, if there is one.
     pub server_port: u16,
     pub transport: Transport,
     /// Of the client and of the server, in the connection seen last.
     pub addresses: Option<[IpAddr; 2]>,
+    /// `None`: the client used the server's own address, or nobody knows whose it is.
+    pub vip: Option<Vip>,
     /// Known from spans: `http`.
     pub protocol: Option<&'static str>,
     pub confidence: Confidence,

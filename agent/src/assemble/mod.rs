@@ -22,6 +22,7 @@ mod requests;
 pub mod resolutions;
 mod role;
 mod routes;
+pub mod services;
 mod sockets;
 pub mod span;
 pub mod state;

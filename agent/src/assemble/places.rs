@@ -145,6 +145,13 @@ impl Places {
         exact.or_else(|| self.listeners.wildcard(netns, at).filter(|_| self.is_of(netns, at.0)))
     }
 
+    /// Who listens at an address of a pod, as nobody but the pod itself names it.
+    #[must_use]
+    pub(super) fn listener_anywhere(&self, at: (IpAddr, u16)) -> Option<Tgid> {
+        let namespaces = self.own.get(&at.0)?;
+        namespaces.keys().find_map(|netns| self.listeners.owner(*netns, at))
+    }
+
     pub(super) fn sweep(&mut self, now: Ktime) {
         if now < self.next_sweep {
             return;

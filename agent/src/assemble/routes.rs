@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     connection::{Connection, End},
     directory::Directory,
-    edge::Transport,
+    edge::{Transport, Vip},
     places::Places,
     requests::Tuple,
     role::Role,
@@ -22,15 +22,22 @@ pub(super) fn tuples(connection: &Connection) -> impl Iterator<Item = Tuple> + '
     of_client.into_iter().chain(of_server)
 }
 
+/// `backend`: where the server is, if that is known although its end is not seen.
 #[must_use]
-pub(super) fn route(connection: &Connection, places: &Places, directory: &Directory) -> Option<Route> {
+pub(super) fn route(
+    connection: &Connection,
+    backend: Option<(IpAddr, u16)>,
+    places: &Places,
+    directory: &Directory,
+) -> Option<Route> {
     let surest = connection.surest()?;
     let (client, server) = (connection.end(Role::Client), connection.end(Role::Server));
     let own = |end: &End| party(end.tgid, end.local.0, directory);
-    let port = match (server, client) {
-        (Some(server), _) => server.local.1,
-        (None, Some(client)) => client.remote.1,
-        (None, None) => return None,
+    let asked_for = client.map(|client| client.remote);
+    let serves_at = server.map(|server| server.local).or(backend).or(asked_for)?;
+    let (vip, port) = match asked_for {
+        Some((ip, port)) if (ip, port) != serves_at => (Some(Vip { ip, backend_port: serves_at.1 }), port),
+        _ => (None, serves_at.1),
     };
     let client_party = match (client, server) {
         (Some(client), _) => own(client),
@@ -44,22 +51,26 @@ pub(super) fn route(connection: &Connection, places: &Places, directory: &Direct
             party(listener.unwrap_or(server.tgid), server.local.0, directory)
         }
         (Some(server), _) => own(server),
-        (None, Some(client)) => server_at(client.remote, client.netns, places, directory),
+        (None, Some(client)) => match backend {
+            Some(backend) => behind(backend, places, directory),
+            None => server_at(client.remote, client.netns, places, directory),
+        },
         (None, None) => return None,
     };
-    Some(Route {
-        client: client_party,
-        server: server_party,
-        port,
-        transport: Transport::Tcp,
-        confidence: surest.confidence,
-    })
+    let transport = Transport::Tcp;
+    let confidence = surest.confidence;
+    Some(Route { client: client_party, server: server_party, port, transport, vip, confidence })
 }
 
 /// The process, or where the socket is when the process is not known.
 #[must_use]
 pub(super) fn party(tgid: Tgid, ip: IpAddr, directory: &Directory) -> Party {
     directory.get(tgid).map_or(Party::Address(ip), |known| Party::Known(known.clone()))
+}
+
+/// Who listens at an address that belongs to whatever namespace of this node, or the address.
+fn behind(at: (IpAddr, u16), places: &Places, directory: &Directory) -> Party {
+    places.listener_anywhere(at).map_or(Party::Address(at.0), |tgid| party(tgid, at.0, directory))
 }
 
 /// The listener on this node, or the address.

@@ -1,6 +1,8 @@
 //! Sockets become connections, connections become figures of edges.
 //!
 //! seen --(other end seen, or known to be elsewhere, or waited long enough)--> on an edge --closed--> gone
+//!
+//! Of an end that is elsewhere, or not seen, it is asked where it is (`services`).
 
 use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
@@ -23,6 +25,7 @@ use super::{
     requests::Requests,
     role::Role,
     routes::{party, route, server_at, tuples},
+    services::{self, Answer, Knowledge, Question, Services},
     strays::Strays,
     topology::{EdgeKey, Route, Topology},
 };
@@ -65,11 +68,40 @@ struct Live {
     may_move: bool,
     /// Requests find the edge by the connection's addresses.
     carries_requests: bool,
+    /// Where its server is, if only its client is seen.
+    server: Knowledge,
+    /// Whether it is counted that its address was translated, or may have been.
+    told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    /// If nothing better is known then.
+    Later,
+    Yes,
 }
 
 impl Live {
     fn new(end: End, now: Ktime) -> Self {
-        Self { connection: Connection::new(end, now), edge: None, may_move: false, carries_requests: false }
+        let connection = Connection::new(end, now);
+        let (server, told) = (Knowledge::default(), Told::No);
+        Self { connection, edge: None, may_move: false, carries_requests: false, server, told }
+    }
+
+    /// The client, if its server is not seen.
+    fn lone_client(&self) -> Option<&End> {
+        let client = self.connection.end(Role::Client)?;
+        let is_lone = self.connection.end(Role::Server).is_none() && client.confidence != Confidence::None;
+        is_lone.then_some(client)
+    }
+
+    /// Where the server is that was not seen but named.
+    fn backend(&self) -> Option<(IpAddr, u16)> {
+        match self.server {
+            Knowledge::Known(Answer::Other(server)) => Some((server.ip(), server.port())),
+            _ => None,
+        }
     }
 }
 
@@ -85,6 +117,9 @@ pub(super) struct Sockets {
     strays: Strays,
     /// Since they were taken last.
     incidents: Vec<Incident>,
+    services: Services,
+    /// On an edge to an address of which nobody knows whose it is; the other end may still come.
+    unresolved: VecDeque<(Ktime, Key)>,
     dumps: u64,
 }
 
@@ -97,6 +132,28 @@ impl Sockets {
 
     pub(super) fn take_incidents(&mut self) -> Vec<Incident> {
         std::mem::take(&mut self.incidents)
+    }
+
+    /// From now on there is somebody who knows servers behind translated addresses.
+    pub(super) fn servers_are_known(&mut self) {
+        self.services.are_known();
+    }
+
+    pub(super) fn take_questions(&mut self) -> Vec<Question> {
+        self.services.take_questions()
+    }
+
+    pub(super) fn answer(&mut self, question: &Question, answer: Answer, now: Ktime) {
+        let Some(key) = self.services.answered(question, answer, now) else {
+            return;
+        };
+        if let Some(live) = self.live.get_mut(&key)
+            && live.lone_client().is_some()
+        {
+            live.server = Knowledge::Known(answer);
+            live.may_move = true;
+            self.changed.push(key);
+        }
     }
 
     /// A whole dump begins: listeners are named anew.
@@ -146,11 +203,17 @@ impl Sockets {
             let Some(live) = self.live.get_mut(&key) else {
                 continue;
             };
-            if waits(&live.connection, &self.places, around) {
+            if waits_for_end(live, &self.places, around)
+                || waits_for_answer(key, live, &mut self.services, &self.places, around)
+            {
                 self.changed.push(key);
                 continue;
             }
             account(live, &self.places, &mut self.names, around);
+            if live.told == Told::No && is_unresolved(live) {
+                live.told = Told::Later;
+                self.unresolved.push_back((around.now, key));
+            }
             if !live.connection.is_closed() {
                 continue;
             }
@@ -160,6 +223,14 @@ impl Sockets {
                 self.closed.push_back((around.now, key));
             }
         }
+        while let Some((at, key)) = self.unresolved.front()
+            && around.grace() <= around.now.since(*at)
+        {
+            if let Some(live) = self.live.get_mut(key) {
+                tell_unresolved(live, around.vitals);
+            }
+            self.unresolved.pop_front();
+        }
         while self.closed.front().is_some_and(|(at, _)| around.grace() <= around.now.since(*at)) {
             self.forget_closed(around);
         }
@@ -167,10 +238,13 @@ impl Sockets {
 
     /// Nothing can come of it any more: now its edge is known for good.
     fn over(&mut self, key: Key, around: &mut Surroundings<'_>) {
-        let Some(Live { connection, edge: Some(edge), .. }) = self.live.remove(&key) else {
+        let Some(mut live) = self.live.remove(&key) else {
             return;
         };
-        if let Some(recent) = connection.recent(around.now) {
+        tell_unresolved(&mut live, around.vitals);
+        if let Some(edge) = live.edge
+            && let Some(recent) = live.connection.recent(live.backend(), around.now)
+        {
             around.topology.remember(edge, recent, around.now);
         }
     }
@@ -213,8 +287,14 @@ impl Sockets {
         let client = party(Tgid(state.tgid), address::ip(state.local), around.directory);
         let remote = (failure.server.ip(), failure.server.port());
         let server = server_at(remote, state.netns, &self.places, around.directory);
-        let transport = Transport::Tcp;
-        let route = Route { client, server, port: remote.1, transport, confidence: Confidence::Exact };
+        let route = Route {
+            client,
+            server,
+            port: remote.1,
+            transport: Transport::Tcp,
+            vip: None,
+            confidence: Confidence::Exact,
+        };
         let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
         let local = (address::ip(state.local), state.local_port);
         edge.addresses = Some([local.0, remote.0]);
@@ -261,18 +341,88 @@ impl Sockets {
 }
 
 /// Whether the other end must be on this node and has not been seen yet.
-fn waits(connection: &Connection, places: &Places, around: &Surroundings<'_>) -> bool {
-    let is_here = connection.ends().any(|end| places.is_here(end.remote.0));
+fn waits_for_end(live: &Live, places: &Places, around: &Surroundings<'_>) -> bool {
+    let connection = &live.connection;
+    let is_here = connection.ends().any(|end| places.is_here(end.remote.0))
+        || live.backend().is_some_and(|(ip, _)| places.is_here(ip));
     !connection.is_paired() && is_here && around.now.since(connection.first_seen) < around.grace()
+}
+
+/// Whether it is not known yet where the server is; asks for it.
+fn waits_for_answer(
+    key: Key,
+    live: &mut Live,
+    services: &mut Services,
+    places: &Places,
+    around: &Surroundings<'_>,
+) -> bool {
+    let now = around.now;
+    let Some(client) = live.lone_client().copied() else {
+        return false;
+    };
+    let waits = match live.server {
+        Knowledge::Known(_) => return false,
+        Knowledge::Asked(at) => now.since(at) < services::PATIENCE,
+        Knowledge::NotAsked if places.listener(client.netns, client.remote).is_some() => return false,
+        Knowledge::NotAsked => {
+            live.server = services.ask(key, &client, now);
+            match live.server {
+                Knowledge::Known(_) => return false,
+                Knowledge::Asked(_) => true,
+                Knowledge::NotAsked => {
+                    now.since(live.connection.first_seen) < around.grace().saturating_add(services::PATIENCE)
+                }
+            }
+        }
+    };
+    if !waits {
+        around.vitals.add(Vital::ServersNotAsked, 1);
+        live.server = Knowledge::Known(Answer::Unknown);
+    }
+    waits
+}
+
+fn is_unresolved(live: &Live) -> bool {
+    let is_unknown = live.server == Knowledge::Known(Answer::Unknown);
+    live.told != Told::Yes && is_unknown && live.lone_client().is_some()
+}
+
+/// Its other end has not come meanwhile.
+fn tell_unresolved(live: &mut Live, vitals: &Vitals) {
+    if is_unresolved(live) {
+        live.told = Told::Yes;
+        vitals.add(Vital::NatUnresolved, 1);
+    }
+}
+
+/// How it came to be known that an address is translated, once for each connection.
+fn tell_resolved(live: &mut Live, vitals: &Vitals) {
+    if live.told == Told::Yes {
+        return;
+    }
+    let ends = (live.connection.end(Role::Client), live.connection.end(Role::Server));
+    let by = match (ends, live.backend()) {
+        ((Some(client), Some(server)), _)
+            if client.remote != server.local || client.local != server.remote =>
+        {
+            Vital::NatBySequence
+        }
+        ((Some(_), None), Some(_)) => Vital::NatByConntrack,
+        _ => return,
+    };
+    live.told = Told::Yes;
+    vitals.add(by, 1);
 }
 
 fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Surroundings<'_>) {
     leave_if_elsewhere(live, places, around);
+    tell_resolved(live, around.vitals);
+    let backend = live.backend();
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
         Some(edge) => edge,
         None => {
-            let Some(route) = route(connection, places, around.directory) else {
+            let Some(route) = route(connection, backend, places, around.directory) else {
                 return;
             };
             let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
@@ -285,7 +435,7 @@ fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Sur
     connection.counted = figures;
     edge.took(&connection.times());
     edge.last_seen = around.now;
-    edge.addresses = connection.sockets().map(|sockets| sockets.map(|(ip, _)| ip));
+    edge.addresses = connection.sockets(backend).map(|sockets| sockets.map(|(ip, _)| ip));
     if let Some(client) = connection.end(Role::Client) {
         name(edge, (client.netns, client.local.0), places, names, around.now);
     }
@@ -327,7 +477,8 @@ fn leave_if_elsewhere(live: &mut Live, places: &Places, around: &mut Surrounding
     if !std::mem::take(&mut live.may_move) {
         return;
     }
-    let (Some(old), Some(route)) = (live.edge, route(&live.connection, places, around.directory)) else {
+    let route = route(&live.connection, live.backend(), places, around.directory);
+    let (Some(old), Some(route)) = (live.edge, route) else {
         return;
     };
     if around.topology.is_edge_of(old, &route) {

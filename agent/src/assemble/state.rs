@@ -21,6 +21,7 @@ use super::{
     lookups::{Ended, Lookups},
     requests::{Request, Requests, Tuple},
     resolutions::{ResolutionSeries, Resolutions},
+    services::{Answer, Question},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
     texts::Texts,
@@ -197,6 +198,24 @@ impl State {
         let lookup = Lookup { client, client_ip, resolver, question, outcome, at };
         self.resolutions.record(&lookup);
         lookup
+    }
+
+    /// From now on somebody takes [`State::questions`] and gives answers.
+    pub fn servers_are_known(&mut self) {
+        self.sockets.servers_are_known();
+    }
+
+    /// What came up since the last time: which servers are behind addresses that may be translated.
+    #[must_use]
+    pub fn questions(&mut self) -> Vec<Question> {
+        self.sockets.take_questions()
+    }
+
+    pub fn answers(&mut self, answers: &[(Question, Answer)], now: Ktime) {
+        for (question, answer) in answers {
+            self.sockets.answer(question, *answer, now);
+        }
+        self.settle(now);
     }
 
     /// Dumps become rarer when there are many sockets; who waits for the next one waits accordingly.

@@ -43,6 +43,7 @@ impl Strays {
             server: Party::Address(local),
             port: stray.local_port,
             transport: Transport::Tcp,
+            vip: None,
             confidence: Confidence::Packet,
         };
         let is_new = !around.topology.has(route.key());
@@ -53,6 +54,7 @@ impl Strays {
                 client: anywhere.clone(),
                 server: anywhere,
                 port: 0,
+                vip: None,
                 confidence: Confidence::None,
                 ..route
             };

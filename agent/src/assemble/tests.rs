@@ -1,8 +1,8 @@
 //! Stories of sockets and requests, told in lines, and the edges that they must give.
 //!
 //! `t` seconds, then what happened; ` & ` joins the rows of one dump. Addresses are `a:PORT`; `a` and
-//! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x>b` is `b`, which the
-//! other end calls `x`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
+//! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x:80>b:81` is `b:81`, which
+//! the other end calls `x:80`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
 //! `told a x NAME`: who is at `a` asked for a name, and the answer was `x`.
 //! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments. What went wrong
 //! follows: `CLASS=N` segments sent again, `episodes=N/MILLIS`, `error=ERRNO/RETRANSMITS/PROBES/UNACKED`,
@@ -10,6 +10,7 @@
 
 mod faults;
 mod names;
+mod nat;
 mod recent;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -23,7 +24,8 @@ use agent_common::{
 };
 
 use super::{
-    edge::{BothWays, Peer},
+    edge::{BothWays, Peer, Vip},
+    services::{Answer, Question},
     state::State,
 };
 use crate::{
@@ -210,12 +212,12 @@ fn two_listeners_may_share_a_port_on_two_addresses() {
 #[test]
 fn a_short_connection_through_nat_is_counted_once() {
     check(
-        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x>b:80 a:40000 20/10",
-        "p1 -> p2:80 opened 1 active 0 bytes 10/20 exact",
+        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x:80>b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 0 bytes 10/20 exact vip 10.9.0.120>80",
     );
     check(
-        "0 closed 1 client a:40000 x:80 10/20; 1 open 2 server x>b:80 a:40000 20/10",
-        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact",
+        "0 closed 1 client a:40000 x:80 10/20; 1 open 2 server x:80>b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact vip 10.9.0.120>80",
     );
     check(
         "0 closed 1 client a:40000 x:80 10/20; 0 closed 1 client a:40000 x:80 10/20; 4 tick",
@@ -316,6 +318,7 @@ fn check(story: &str, want: &str) -> Arc<Vitals> {
     vitals
 }
 
+#[track_caller]
 fn told(story: &str) -> (State, Arc<Vitals>) {
     let vitals = Arc::new(Vitals::new());
     let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(300));
@@ -331,6 +334,8 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
         match words[1..] {
             ["tick"] => state.tick(now),
             ["dump"] => drop(state.rows(&[], now)),
+            ["known"] => state.servers_are_known(),
+            ["answer", client, server, answer] => answered(&mut state, [client, server], answer, now),
             ["listen" | "old" | "open", ..] => {
                 let mut rows: Vec<Row> = words[1..].split(|word| *word == "&").map(dumped).collect();
                 if words[1] == "old" {
@@ -373,6 +378,22 @@ fn header(now: Ktime) -> Header {
     Header { ktime_ns: now.0, ..Header::zeroed() }
 }
 
+/// The question must have been asked.
+#[track_caller]
+fn answered(state: &mut State, ends: [&str; 2], answer: &str, now: Ktime) {
+    let socket = |text| {
+        let (ip, port) = address(text);
+        super::address::socket(ip, port).unwrap()
+    };
+    let [client, server] = ends.map(socket);
+    let answer = match answer {
+        "same" => Answer::Same,
+        "unknown" => Answer::Unknown,
+        other => Answer::Other(socket(other)),
+    };
+    state.answers(&[(Question { client, server }, answer)], now);
+}
+
 fn edges(state: &State) -> String {
     let lines: BTreeMap<String, String> = state
         .edges()
@@ -390,6 +411,9 @@ fn edges(state: &State) -> String {
                 b.to_client,
                 edge.confidence.name()
             );
+            if let Some(Vip { ip, backend_port }) = edge.vip {
+                line.push_str(&format!(" vip {ip}>{backend_port}"));
+            }
             if edge.packets != BothWays::default() {
                 line.push_str(&format!(" packets {}/{}", edge.packets.to_server, edge.packets.to_client));
             }
@@ -515,15 +539,17 @@ fn numbers<const N: usize>(text: &str) -> [u64; N] {
     numbers.try_into().unwrap()
 }
 
+/// Of the name that the other end has for it.
 fn isn(text: &str) -> u32 {
+    let text = text.split_once('>').map_or(text, |(text, _)| text);
     let (name, port) = text.split_once(':').unwrap();
     u32::from(name.as_bytes()[0]) << 16 | port.parse::<u32>().unwrap()
 }
 
 /// `a` is 10.9.0.97: the last byte is the letter.
 fn address(text: &str) -> ([u8; 16], u16) {
+    let text = text.split_once('>').map_or(text, |(_, text)| text);
     let (name, port) = text.split_once(':').unwrap();
-    let name = name.split_once('>').map_or(name, |(_, name)| name);
     let v4 = match name.as_bytes()[0] {
         b'*' => [0; 4],
         b'l' => [127, 0, 0, 1],

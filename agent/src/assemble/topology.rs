@@ -17,7 +17,7 @@ use super::{
     address,
     connection::{Counted, Times},
     directory::{Known, WorkloadId},
-    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer, Transport},
+    edge::{BothWays, Confidence, Connections, Edge, EdgeId, Edges, Network, Peer, Transport, Vip},
     faults::Faults,
     recent::{Keepers, Recent},
 };
@@ -41,6 +41,7 @@ pub(super) struct EdgeKey {
     server: WorkloadId,
     port: u16,
     transport: Transport,
+    vip: Option<Vip>,
 }
 
 impl EdgeKey {
@@ -88,6 +89,7 @@ pub(super) struct Route {
     pub server: Party,
     pub port: u16,
     pub transport: Transport,
+    pub vip: Option<Vip>,
     pub confidence: Confidence,
 }
 
@@ -99,17 +101,20 @@ impl Route {
             server: self.server.workload(),
             port: self.port,
             transport: self.transport,
+            vip: self.vip,
         }
     }
 
     /// Whether it has an end that something coarser can stand for.
     fn can_be_folded(&self) -> bool {
         let can = |party: &Party| matches!(party, Party::Address(ip) if !ip.is_loopback());
-        can(&self.client) || can(&self.server)
+        let by_vip = self.vip.is_some_and(|vip| !vip.ip.is_loopback());
+        can(&self.client) || can(&self.server) || by_vip
     }
 
     fn folded(&self, fold: impl Fn(IpAddr) -> IpAddr + Copy) -> Self {
-        Self { client: self.client.folded(fold), server: self.server.folded(fold), ..self.clone() }
+        let vip = self.vip.map(|vip| Vip { ip: fold(vip.ip), ..vip });
+        Self { client: self.client.folded(fold), server: self.server.folded(fold), vip, ..self.clone() }
     }
 }
 
@@ -208,7 +213,8 @@ impl Topology {
         }
         // Let in whatever the number.
         let other = Party::Address(anywhere);
-        Route { client: other.clone(), server: other, port: 0, confidence: Confidence::None, ..*route }
+        let (client, server) = (other.clone(), other);
+        Route { client, server, port: 0, vip: None, confidence: Confidence::None, ..*route }
     }
 
     #[must_use]
@@ -240,6 +246,7 @@ fn new_edge(key: EdgeKey, route: &Route, now: Ktime) -> Edge {
         server: route.server.peer(),
         server_port: route.port,
         transport: route.transport,
+        vip: route.vip,
         addresses: None,
         protocol: None,
         confidence: route.confidence,
@@ -323,6 +330,7 @@ mod tests {
             server,
             port: 80,
             transport: Transport::Tcp,
+            vip: None,
             confidence: Confidence::Exact,
         }
     }
@@ -361,6 +369,18 @@ mod tests {
         assert_eq!(topology.edges.len(), MAX_EDGES + 1);
         let other = topology.snapshot().iter().any(|edge| edge.server_port == 0);
         assert!(other, "what fits nowhere is one edge");
+    }
+
+    /// Where a proxy takes whatever leaves a pod, each address outside is a service of its own.
+    #[test]
+    fn services_fold_like_addresses() {
+        let (mut topology, vitals) = (Topology::default(), Vitals::new());
+        for n in 0..20_000 {
+            let ip = IpAddr::V4(Ipv4Addr::from(0x0b00_0000 + n));
+            let vip = Some(Vip { ip, backend_port: 15_001 });
+            topology.edge(&Route { vip, ..route(1) }, Ktime(0), &vitals);
+        }
+        assert_eq!((topology.edges.len(), vitals.get(Vital::EdgesFolded)), (MAX_EXACT + 48, 12_000));
     }
 
     /// Nothing coarser could stand for them.

@@ -95,6 +95,10 @@ pub const EDGE_RTO_TIME: &str = "taskscope.edge.rto.time";
 pub const EDGE_RTT: &str = "taskscope.edge.rtt";
 /// Tells edges apart whose ends have the same names.
 pub const EDGE_ID: &str = "taskscope.edge.id";
+/// The address that clients used, if it is translated on the way to the server; `server.port` is its port.
+pub const EDGE_VIP_ADDRESS: &str = "taskscope.edge.vip.address";
+/// The server's own port behind such an address.
+pub const EDGE_BACKEND_PORT: &str = "taskscope.edge.backend.port";
 /// `to_server` or `to_client`.
 pub const EDGE_DIRECTION: &str = "taskscope.edge.direction";
 /// `opened`, `retried`, `failed` or `reset`.

@@ -5,6 +5,7 @@
 
 mod btf;
 mod calibrate;
+mod conntrack;
 mod error;
 mod flows;
 mod forms;
@@ -22,6 +23,7 @@ mod uprobes;
 
 pub use btf::BtfError;
 pub use calibrate::Prices;
+pub use conntrack::{Conntrack, ConntrackError};
 pub use error::{KernelError, Refused};
 pub use forms::Forms;
 pub use interfaces::{Hooked, Interfaces};

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, Exported, ExporterView, Numbers, ProbeView, Snapshot, TargetView};
+use super::snapshot::{BinaryView, Exported, ExporterView, Nat, Numbers, ProbeView, Snapshot, TargetView};
 use crate::{
     assemble::{
-        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests, Transport},
+        edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests, Transport, Vip},
         failure::FailureClass,
         faults::{Closed, Faults, Retransmits},
         histogram::Histogram,
@@ -82,6 +82,7 @@ pub(crate) fn numbers() -> Numbers {
         traces: Exported { queued: Some(3), sent: 40, failed: 1, dropped: 2 },
         metrics: Exported::default(),
         logs: Exported { queued: Some(0), sent: 7, failed: 0, dropped: 0 },
+        nat: Nat { by_sequence: 20, by_conntrack: 3, unresolved: 1 },
     }
 }
 
@@ -101,6 +102,7 @@ fn called() -> Edge {
         server: Peer::Process(cart()),
         server_port: 8080,
         transport: Transport::Tcp,
+        vip: Some(Vip { ip: [10, 96, 0, 10].into(), backend_port: 7100 }),
         addresses: Some([[10, 1, 0, 1].into(), [10, 1, 0, 2].into()]),
         protocol: Some("http"),
         confidence: Confidence::Exact,
@@ -131,6 +133,7 @@ fn refused() -> Edge {
         server: Peer::Address { ip: [192, 0, 2, 7].into(), name: None },
         server_port: 5432,
         transport: Transport::Tcp,
+        vip: None,
         addresses: Some([[10, 1, 0, 2].into(), [192, 0, 2, 7].into()]),
         protocol: None,
         confidence: Confidence::Exact,

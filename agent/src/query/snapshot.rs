@@ -109,6 +109,15 @@ pub struct Numbers {
     pub traces: Exported,
     pub metrics: Exported,
     pub logs: Exported,
+    pub nat: Nat,
+}
+
+/// Connections by how it is known where their server is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nat {
+    pub by_sequence: u64,
+    pub by_conntrack: u64,
+    pub unresolved: u64,
 }
 
 /// The kernel half's ways to lose a record.
@@ -153,6 +162,11 @@ impl Numbers {
                 sent: vitals.get(Vital::LogsSent),
                 failed: vitals.get(Vital::LogsRefused),
                 dropped: vitals.get(Vital::LogsQueueFull),
+            },
+            nat: Nat {
+                by_sequence: vitals.get(Vital::NatBySequence),
+                by_conntrack: vitals.get(Vital::NatByConntrack),
+                unresolved: vitals.get(Vital::NatUnresolved),
             },
         }
     }

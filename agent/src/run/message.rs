@@ -13,6 +13,7 @@ use agent_common::{
 
 use super::outbox::Room;
 use crate::{
+    assemble::services::{Answer, Question},
     decode::dns::DnsMessage,
     kernel::Prices,
     targets::{
@@ -69,5 +70,8 @@ pub(super) enum ToOwner {
     NotWatched(Tgid, PlanError),
     Hits(Vec<(Tgid, [u64; point::COUNT])>),
     Prices(Prices),
+    /// There is somebody who answers questions.
+    ServersAreKnown,
+    Servers(Vec<(Question, Answer)>),
     Stop,
 }

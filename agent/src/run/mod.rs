@@ -2,6 +2,7 @@
 //!
 //! kernel thread --events, rows--> owner thread --spans, edges, snapshots--> export and query tasks
 //! owner --who is new--> planner thread --plans--> kernel thread
+//! owner --questions--> servers thread --answers--> owner
 //!
 //! It knows every room and decides nothing of its own.
 
@@ -14,6 +15,7 @@ mod owner;
 mod planner;
 mod probes;
 mod publish;
+mod servers;
 mod threads;
 mod watching;
 
@@ -91,6 +93,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (to_owner, owner_inbox) = mpsc::sync_channel(OWNER_QUEUE);
     let (to_planner, planner_inbox) = mpsc::sync_channel(PLANNER_QUEUE);
     let (to_kernel, kernel_inbox) = mpsc::sync_channel(KERNEL_QUEUE);
+    let (mut servers, to_servers) = servers::start(to_owner.clone(), &vitals)?;
     let (snapshots, new_snapshot) = watch::channel(Arc::new(publish::empty(&settings)));
     let outlets = Outlets {
         snapshots,
@@ -100,6 +103,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         events: exporters.events.clone(),
         planner: to_planner,
         kernel: to_kernel.clone(),
+        servers: to_servers,
     };
     let owner = Owner::new(Arc::clone(&settings), Arc::clone(&vitals), outlets)?;
 
@@ -109,14 +113,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let mut kernel = KernelThread::start(kernel, inputs, to_owner.clone(), &settings, &vitals)?;
     let mut owner = owner.start(owner_inbox)?;
     let query = tokio::spawn(serve(server, new_snapshot, Arc::clone(&vitals), stopped));
-    // Before anybody is told that we are up: until then a signal would end us at once.
-    let signals = Signals::listen()?;
-    tracing::info!(socket = %settings.socket.display(), "The agent is up.");
-    notify(&[sd_notify::NotifyState::Ready]);
+    let signals = up(&settings)?;
 
     let died = tokio::select! {
         () = signals.wait() => None,
-        thread = first_to_end([&mut kernel, &mut owner, &mut planner]) => Some(thread),
+        thread = first_to_end([&mut kernel, &mut owner, &mut planner, &mut servers]) => Some(thread),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("Draining.");
@@ -138,6 +139,14 @@ fn load(settings: &Settings) -> Result<Kernel, RunError> {
         tracing::warn!(feature = refused.feature, error = %error::chain(&refused.error), "A feature does not work here.");
     }
     Ok(kernel)
+}
+
+fn up(settings: &Settings) -> Result<Signals, RunError> {
+    // Before anybody is told that we are up: until then a signal would end us at once.
+    let signals = Signals::listen()?;
+    tracing::info!(socket = %settings.socket.display(), "The agent is up.");
+    notify(&[sd_notify::NotifyState::Ready]);
+    Ok(signals)
 }
 
 /// Waits until both stages have handed on what they had, but not for ever.

@@ -19,8 +19,13 @@ use super::{
 };
 use crate::{
     assemble::{
-        edge::Edges, incident::Incident, network_event::NetworkEvent, resolutions::ResolutionSeries,
-        span::Batch, state::State,
+        edge::Edges,
+        incident::Incident,
+        network_event::NetworkEvent,
+        resolutions::ResolutionSeries,
+        services::{Answer, Question},
+        span::Batch,
+        state::State,
     },
     clock::{self, Clock, Ktime},
     config::settings::Settings,
@@ -52,6 +57,7 @@ pub(super) struct Outlets {
     pub(super) events: Option<async_mpsc::Sender<Vec<NetworkEvent>>>,
     pub(super) planner: mpsc::SyncSender<ToPlanner>,
     pub(super) kernel: mpsc::SyncSender<ToKernel>,
+    pub(super) servers: mpsc::SyncSender<Question>,
 }
 
 pub(super) struct Owner {
@@ -116,6 +122,7 @@ impl Owner {
                 Ok(message) => self.take(message),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
+            self.ask();
             let now = clock::now();
             if self.next_tick <= now {
                 self.next_tick = now.plus(TICK);
@@ -147,6 +154,8 @@ impl Owner {
             ToOwner::NotWatched(tgid, error) => self.not_watched(tgid, &error),
             ToOwner::Hits(hits) => self.probes.hits(hits),
             ToOwner::Prices(prices) => self.probes.prices(prices),
+            ToOwner::ServersAreKnown => self.state.servers_are_known(),
+            ToOwner::Servers(answers) => self.state.answers(&answers, clock::now()),
             ToOwner::Stop => {}
         }
     }
@@ -192,6 +201,16 @@ impl Owner {
         self.introduce(strangers);
         let lookups = self.state.messages(messages, clock::now());
         lookups.iter().for_each(|it| self.detectors.input(Input::Lookup(it)));
+    }
+
+    /// The queue has room for all that may be under way; who answers may hang all the same.
+    fn ask(&mut self) {
+        for question in self.state.questions() {
+            if self.outlets.servers.try_send(question).is_err() {
+                self.vitals.add(Vital::ServersNotAsked, 1);
+                self.state.answers(&[(question, Answer::Unknown)], clock::now());
+            }
+        }
     }
 
     fn export(&self, spans: Batch) {

@@ -37,7 +37,7 @@ impl Thread {
 }
 
 /// The name of the first one to end.
-pub(super) async fn first_to_end(threads: [&mut Thread; 3]) -> &'static str {
+pub(super) async fn first_to_end<const N: usize>(threads: [&mut Thread; N]) -> &'static str {
     let mut waits: Vec<(&'static str, Pin<&mut oneshot::Receiver<()>>)> =
         threads.into_iter().map(|it| (it.name, Pin::new(&mut it.alive))).collect();
     std::future::poll_fn(move |context| {

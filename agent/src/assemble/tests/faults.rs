@@ -36,8 +36,8 @@ fn a_connection_ends_once_whoever_tells_it() {
     check(&ends("", " error=110/0/9/4000"), &edge("window"));
     // The other end is told of when the first one was counted long ago.
     check(
-        "0 closed 1 client a:40000 x:80 1/2; 1 closed 2 server x>b:80 a:40000 2/1 rst-out",
-        "p1 -> p2:80 opened 1 active 0 bytes 1/2 exact",
+        "0 closed 1 client a:40000 x:80 1/2; 1 closed 2 server x:80>b:80 a:40000 2/1 rst-out",
+        "p1 -> p2:80 opened 1 active 0 bytes 1/2 exact vip 10.9.0.120>80",
     );
 }
 

@@ -47,8 +47,17 @@ fn what_was_not_seen_of_an_ended_connection_is_not_guessed() {
 #[test]
 fn an_ended_connection_is_remembered_once_and_where_it_belongs() {
     check_recent(
-        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x>b:80 a:40000 20/10; 9 tick",
+        "0 closed 1 client a:40000 x:80 10/20; 1 closed 2 server x:80>b:80 a:40000 20/10; 9 tick",
         "p1 -> p2: 1 10.9.0.97:40000 2 10.9.0.98:80 began 0.5 ended 1 bytes 10/20 retransmits 0 closed",
+    );
+}
+
+/// What the client used is the edge's, not the connection's.
+#[test]
+fn an_ended_connection_is_remembered_with_the_server_that_was_named() {
+    check_recent(
+        "0 known; 1 closed 1 client a:40000 x:80 10/20; 1 answer a:40000 x:80 y:7100; 9 tick",
+        "p1 -> 10.9.0.121: 1 10.9.0.97:40000 0 10.9.0.121:7100 began 0.5 ended 1 bytes 10/20 retransmits 0 closed",
     );
 }
 

@@ -263,8 +263,14 @@ impl Udp {
         };
         let [client_party, server_party] = if client == 0 { parties } else { swap(parties) };
         let port = key.ends[1 - client].1;
-        let route =
-            Route { client: client_party, server: server_party, port, transport: Transport::Udp, confidence };
+        let route = Route {
+            client: client_party,
+            server: server_party,
+            port,
+            transport: Transport::Udp,
+            vip: None,
+            confidence,
+        };
         let counted = talk.counted;
         let less = |now: BothWays, before: BothWays| {
             now.to_server < before.to_server || now.to_client < before.to_client

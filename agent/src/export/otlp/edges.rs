@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     assemble::{
-        edge::{BothWays, Counts, Edge, Peer},
+        edge::{BothWays, Counts, Edge, Peer, Vip},
         failure::FailureClass,
         faults::{Closed, Retransmits},
     },
@@ -226,6 +226,10 @@ fn attributes(edge: &Edge) -> Vec<KeyValue> {
     ];
     attributes.push(peer(&edge.client, semconv::CLIENT_SERVICE, semconv::CLIENT_ADDRESS));
     attributes.push(peer(&edge.server, semconv::SERVER_SERVICE, semconv::SERVER_ADDRESS));
+    if let Some(Vip { ip, backend_port }) = edge.vip {
+        attributes.push(text(semconv::EDGE_VIP_ADDRESS, ip.to_canonical().to_string()));
+        attributes.push(attribute::int(semconv::EDGE_BACKEND_PORT, backend_port));
+    }
     attributes
 }
 
@@ -316,6 +320,16 @@ taskscope.edge.rtt s gauge 0.00025
         assert!(testing::attributes(&attributes(&edge)).ends_with("server.address=10.0.0.9"));
         edge.server = Peer::Address { ip: "10.0.0.9".parse().unwrap(), name: Some("db".to_owned()) };
         assert!(testing::attributes(&attributes(&edge)).ends_with("server.address=db"));
+    }
+
+    #[test]
+    fn a_vip_is_named_beside_its_server() {
+        let mut edge = testing::edge();
+        assert!(!testing::attributes(&attributes(&edge)).contains("backend"));
+        edge.vip = Some(Vip { ip: "10.96.0.10".parse().unwrap(), backend_port: 7100 });
+        let got = testing::attributes(&attributes(&edge));
+        let want = "taskscope.edge.vip.address=10.96.0.10 taskscope.edge.backend.port=7100";
+        assert!(got.contains("server.port=5432") && got.ends_with(want), "{got}");
     }
 
     /// What all points share is checked here; the lines say the rest.

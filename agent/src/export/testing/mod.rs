@@ -114,6 +114,7 @@ pub(super) fn edge() -> Edge {
         server: Peer::Address { ip: "10.0.0.9".parse().unwrap(), name: None },
         server_port: 5432,
         transport: Transport::Tcp,
+        vip: None,
         addresses: None,
         protocol: None,
         confidence: Confidence::Exact,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::query::{
     in_full::{EdgeInFull, InFull},
-    proto::{BothWays, Bucket, Peer, RecentConnection, Target, peer},
+    proto::{BothWays, Bucket, Peer, RecentConnection, Target, Vip, peer},
 };
 
 /// Of so many processes at one end each has a line.
@@ -107,6 +107,11 @@ fn facts(EdgeInFull { edge, details }: &EdgeInFull<'_>, now_ns: u64) -> Vec<Fact
     };
     let mut facts = ends("client", edge.client, edge.client_address, &details.clients);
     facts.extend(ends("server", edge.server.peer, edge.server_address, &details.servers));
+    let vip = |it: &Vip| {
+        let used = units::socket(&it.address, it.port);
+        format!("{used} is what the client used, translated to port {} of the server", it.backend_port)
+    };
+    facts.extend(numbers.vip.iter().map(|it| ("vip", vip(it))));
     let protocol = numbers.protocol.as_deref().map_or_else(String::new, |it| format!(", {it}"));
     facts.extend([
         ("transport", format!("{}{protocol}", edge.transport)),

@@ -7,7 +7,7 @@ use super::{
     table::{self, Column, Tone, text},
     units,
 };
-use crate::query::proto::{AgentStatus, Component, Exporter, Head, StatusAnswer};
+use crate::query::proto::{AgentStatus, Component, Exporter, Head, Nat, StatusAnswer};
 
 show!(StatusAnswer, write);
 
@@ -56,6 +56,11 @@ fn numbers(status: &AgentStatus) -> Vec<Line> {
         let value = format!("{} made, {} delivered, {lost} lost", events.made, events.delivered);
         let tone = if lost == 0 { Tone::Calm } else { Tone::Warning };
         lines.push(Line { name: "events".to_owned(), value, tone });
+    }
+    if let Some(Nat { resolved_by_sequence, resolved_by_conntrack, unresolved }) = status.nat {
+        let resolved =
+            format!("{resolved_by_sequence} by sequence numbers, {resolved_by_conntrack} by conntrack");
+        lines.push(calm("translated", format!("{resolved}, {unresolved} perhaps")));
     }
     lines
 }

@@ -27,7 +27,7 @@ impl Show for Topology {
 }
 
 /// A function, because an edge borrows from its answer.
-fn columns<'a>() -> [Column<Edge<'a>>; 19] {
+fn columns<'a>() -> [Column<Edge<'a>>; 20] {
     [
         number("SENT", |edge, _| {
             units::or_unknown(edge.numbers.bytes, |it: BothWays| units::bytes(it.to_server))
@@ -46,6 +46,7 @@ fn columns<'a>() -> [Column<Edge<'a>>; 19] {
         number("RTT", |edge, _| network(edge, |it| it.rtt_seconds.map(units::duration))),
         number("SEEN", |edge, now_ns| units::age(now_ns, edge.numbers.last_seen)),
         wide(text("ROLE", |edge, _| edge.role_confidence.to_owned())),
+        wide(text("VIP", vip)),
         wide(text("ID", |edge, _| format!("{:016x}", edge.numbers.id))),
         wide(text("PIDS", pids)),
         wide(text("ADDRESSES", addresses)),
@@ -76,6 +77,13 @@ pub(super) fn requests(edge: &Edge<'_>, cell: fn(&Requests) -> Option<String>) -
 
 pub(super) fn network(edge: &Edge<'_>, cell: fn(&Network) -> Option<String>) -> String {
     units::or_unknown(edge.numbers.network.as_deref().and_then(cell), |it| it)
+}
+
+/// Where the client connected to, and the port of the server behind it.
+fn vip(edge: &Edge<'_>, _: u64) -> String {
+    units::or_unknown(edge.numbers.vip.as_deref(), |it| {
+        format!("{} → {}", units::socket(&it.address, it.port), it.backend_port)
+    })
 }
 
 fn pids(edge: &Edge<'_>, _: u64) -> String {

@@ -92,7 +92,9 @@ impl Groups {
             return edge.id;
         }
         let (client, server) = (self.end(&edge.client), self.end(&edge.server));
-        EdgeId(hash(&(i32::from(self.by), client, server, edge.server_port, edge.transport)))
+        // By whichever VIP, as long as it leads to the same port: another one is another server.
+        let own_port = edge.vip.map_or(edge.server_port, |vip| vip.backend_port);
+        EdgeId(hash(&(i32::from(self.by), client, server, edge.server_port, own_port, edge.transport)))
     }
 
     fn end(&mut self, peer: &Peer) -> u64 {

@@ -16,6 +16,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
         server,
         server_port: _,
         transport: _,
+        vip,
         addresses,
         protocol,
         confidence,
@@ -36,6 +37,7 @@ pub(crate) fn add(sum: &mut Edge, other: &Edge) {
     if is_later {
         sum.client = client.clone();
         sum.server = server.clone();
+        sum.vip = *vip;
         sum.last_seen = *last_seen;
     }
     sum.addresses = newest(sum.addresses, *addresses, is_later);
@@ -154,6 +156,7 @@ mod tests {
             let mut sum = first(one);
             add(&mut sum, another);
             assert_eq!((&sum.client, sum.last_seen), (&called.client, called.last_seen));
+            assert_eq!((&sum.server, sum.vip), (&called.server, called.vip));
             assert_eq!((sum.network.rtt, sum.protocol), (called.network.rtt, Some("http")));
         }
     }

@@ -5,8 +5,8 @@ use crate::{
     clock::Ktime,
     config::settings::Signal,
     query::{
-        proto::{AgentStatus, Component, Events, Exporter, Head, StatusAnswer},
-        snapshot::{Exported, ExporterView, Numbers, Snapshot},
+        proto::{AgentStatus, Component, Events, Exporter, Head, Nat, StatusAnswer},
+        snapshot::{self, Exported, ExporterView, Numbers, Snapshot},
     },
 };
 
@@ -28,12 +28,18 @@ pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime) -> Stat
         }),
         export: snapshot.exporters.iter().map(|it| exporter(it, numbers)).collect(),
         components: components.collect(),
+        nat: Some(nat(&numbers.nat)),
     };
     StatusAnswer {
         head: Some(Head { time: snapshot.wall(now).0, ..shapes::head("status", snapshot, None) }),
         items: vec![status],
         lost: shapes::reasons(&numbers.lost),
     }
+}
+
+fn nat(nat: &snapshot::Nat) -> Nat {
+    let snapshot::Nat { by_sequence, by_conntrack, unresolved } = *nat;
+    Nat { resolved_by_sequence: by_sequence, resolved_by_conntrack: by_conntrack, unresolved }
 }
 
 fn exporter(ExporterView { signal, endpoint }: &ExporterView, numbers: &Numbers) -> Exporter {

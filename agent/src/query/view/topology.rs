@@ -19,7 +19,7 @@ use crate::{
     query::{
         proto::{
             BothWays, By, Closed, Connections, Edge, End, Filter, Network, Requests, Retransmits,
-            RoleConfidence, TopologyAnswer, Transport,
+            RoleConfidence, TopologyAnswer, Transport, Vip,
         },
         snapshot::Snapshot,
     },
@@ -170,6 +170,7 @@ pub(super) fn edge<'a>(row: &'a Row<'_>, snapshot: &Snapshot, ends: &mut Ends<'a
         network: network(&edge.network, &edge.faults).map(Box::new),
         first_seen: snapshot.wall(edge.first_seen).0,
         last_seen: snapshot.wall(edge.last_seen).0,
+        vip: edge.vip.map(|it| Box::new(vip(it, edge.server_port))),
     }
 }
 
@@ -178,6 +179,10 @@ fn transport(transport: edge::Transport) -> Transport {
         edge::Transport::Tcp => Transport::Tcp,
         edge::Transport::Udp => Transport::Udp,
     }
+}
+
+fn vip(edge::Vip { ip, backend_port }: edge::Vip, port: u16) -> Vip {
+    Vip { address: ip.to_string(), port: port.into(), backend_port: backend_port.into() }
 }
 
 fn confidence(confidence: edge::Confidence) -> RoleConfidence {
@@ -325,6 +330,28 @@ mod tests {
             check_by(&snapshot, By::Service, "shop 3, shop 3, shop-admin 3");
             check_by(&snapshot, By::Workload, "prod/shop 6, prod/shop 3");
         }
+    }
+
+    #[test]
+    fn vips_before_one_port_of_a_service_are_one_and_another_port_is_another_server() {
+        let mut snapshot = instances();
+        let mut change = |vip: Option<(u8, u16)>| {
+            let ip = |last| [10, 96, 0, last].into();
+            let edge = Arc::make_mut(&mut Arc::make_mut(&mut snapshot.edges)[0]);
+            edge.vip = vip.map(|(last, backend_port)| edge::Vip { ip: ip(last), backend_port });
+            snapshot.clone()
+        };
+        check_by(&change(Some((11, 7100))), By::Service, "shop 6, shop-admin 3");
+        check_by(&change(Some((10, 7200))), By::Service, "shop 3, shop 3, shop-admin 3");
+        // Port 8080 of the server itself.
+        check_by(&change(None), By::Service, "shop 3, shop 3, shop-admin 3");
+        check_by(&change(None), By::Workload, "prod/shop 6, prod/shop 3");
+        // Its port is that of the server.
+        let mut snapshot = change(Some((10, 8080)));
+        for edge in &mut Arc::make_mut(&mut snapshot.edges)[1..] {
+            Arc::make_mut(edge).vip = None;
+        }
+        check_by(&snapshot, By::Service, "shop 6, shop-admin 3");
     }
 
     /// Whoever copies an id need not remember how it was printed.

@@ -1,0 +1,156 @@
+//! Addresses that are translated between the two ends.
+
+use super::{check, told};
+use crate::vitals::{Vital, Vitals};
+
+#[test]
+fn the_edge_has_the_port_of_the_service() {
+    let vitals = check(
+        "0 open 1 client a:40000 x:80 10/20 & open 2 server x:80>b:7100 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact vip 10.9.0.120>7100",
+    );
+    counted(&vitals, [1, 0, 0]);
+    // Only the client's address is translated: no service.
+    let vitals = check(
+        "0 open 1 client a:40000 b:80 10/20 & open 2 server b:80 a:40000>z:99 20/10",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact",
+    );
+    counted(&vitals, [1, 0, 0]);
+}
+
+#[test]
+fn nothing_is_translated_where_both_agree() {
+    let vitals = check(
+        "0 open 1 client a:40000 b:80 10/20 & open 2 server b:80 a:40000 20/10",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact",
+    );
+    counted(&vitals, [0, 0, 0]);
+}
+
+#[test]
+fn services_before_one_server_are_edges_of_their_own() {
+    check(
+        "0 open 1 client a:40000 x:80 1/2 & open 2 server x:80>b:7100 a:40000 2/1; \
+         0 open 1 client a:40001 y:80 3/4 & open 2 server y:80>b:7100 a:40001 4/3; \
+         0 open 1 client a:40002 b:7100 5/6 & open 2 server b:7100 a:40002 6/5",
+        "p1 -> p2:7100 opened 1 active 1 bytes 5/6 exact; \
+         p1 -> p2:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100; \
+         p1 -> p2:80 opened 1 active 1 bytes 3/4 exact vip 10.9.0.121>7100",
+    );
+}
+
+#[test]
+fn who_knows_the_server_is_asked_for_each_connection() {
+    let known = "0 known; 0 open 1 client a:40000 x:80 10/20";
+    check(known, "");
+    let vitals = check(
+        &format!("{known}; 0 answer a:40000 x:80 y:7100"),
+        "p1 -> 10.9.0.121:80 opened 1 active 1 bytes 10/20 exact vip 10.9.0.120>7100",
+    );
+    counted(&vitals, [0, 1, 0]);
+    // The next one may have another server.
+    let vitals = check(
+        &format!(
+            "{known}; 0 answer a:40000 x:80 y:7100; \
+             1 open 1 client a:40001 x:80 1/2; 1 answer a:40001 x:80 z:7100; 2 open 1 client a:40001 x:80 5/6"
+        ),
+        "p1 -> 10.9.0.121:80 opened 1 active 1 bytes 10/20 exact vip 10.9.0.120>7100; \
+         p1 -> 10.9.0.122:80 opened 1 active 1 bytes 5/6 exact vip 10.9.0.120>7100",
+    );
+    counted(&vitals, [0, 2, 0]);
+}
+
+#[test]
+fn a_server_that_listens_here_is_named_by_its_listener() {
+    check(
+        "0 known; 0 listen 2@7 *:7100 & open 3@7 client b:9 y:1 0/0 & open 1 client a:40000 x:80 10/20; \
+         0 answer b:9 y:1 same; 0 answer a:40000 x:80 b:7100; 4 tick",
+        "p1 -> p2:80 opened 1 active 1 bytes 10/20 exact vip 10.9.0.120>7100; \
+         p3 -> 10.9.0.121:1 opened 1 active 1 bytes 0/0 exact",
+    );
+}
+
+/// Of an address that is no service's nobody asks again for a while.
+#[test]
+fn an_address_that_is_its_own_is_remembered() {
+    let vitals = check(
+        "0 known; 0 open 1 client a:40000 x:443 10/20; 0 answer a:40000 x:443 same; \
+         9 open 1 client a:40001 x:443 1/2",
+        "p1 -> 10.9.0.120:443 opened 2 active 2 bytes 11/22 exact",
+    );
+    counted(&vitals, [0, 0, 0]);
+    check(
+        "0 known; 0 open 1 client a:40000 x:443 10/20; 0 answer a:40000 x:443 same; \
+         61 open 1 client a:40001 x:443 1/2",
+        "p1 -> 10.9.0.120:443 opened 1 active 1 bytes 10/20 exact",
+    );
+}
+
+/// Never a lost edge: the address that the client used is its end.
+#[test]
+fn what_nobody_knows_is_unresolved_and_stays_an_edge() {
+    let edge = "p1 -> 10.9.0.120:80 opened 1 active 1 bytes 10/20 exact";
+    let vitals = check("0 known; 0 open 1 client a:40000 x:80 10/20; 0 answer a:40000 x:80 unknown", edge);
+    counted(&vitals, [0, 0, 0]);
+    let asked = "0 known; 0 open 1 client a:40000 x:80 10/20; 0 answer a:40000 x:80 unknown; 4 tick; 5 tick";
+    counted(&check(asked, edge), [0, 0, 1]);
+    // Nobody answers.
+    let vitals = check("0 known; 0 open 1 client a:40000 x:80 10/20; 1 tick; 5 tick", edge);
+    counted(&vitals, [0, 0, 1]);
+    assert_eq!(vitals.get(Vital::ServersNotAsked), 1);
+    // Nobody is there to answer.
+    counted(&check("0 open 1 client a:40000 x:80 10/20; 5 tick", edge), [0, 0, 1]);
+    let closed = "p1 -> 10.9.0.120:80 opened 1 active 0 bytes 10/20 exact";
+    counted(&check("0 closed 1 client a:40000 x:80 10/20; 5 tick", closed), [0, 0, 1]);
+    // Of a connection that is older than the agent the other end has another name.
+    counted(
+        &check(
+            "0 old 1 a:40000 x:80 7/9; 0 ended 1 a:40000 x:80 7/9",
+            "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 7/9 listener",
+        ),
+        [0, 0, 1],
+    );
+}
+
+/// The record of the server's end comes later than that of the client's.
+#[test]
+fn an_end_that_comes_late_resolves_and_is_counted_once() {
+    let edge = "p1 -> p2:80 opened 1 active 0 bytes 10/20 exact vip 10.9.0.120>7100";
+    let ends = ["closed 1 client a:40000 x:80 10/20", "closed 2 server x:80>b:7100 a:40000 20/10"];
+    let [client, server] = ends;
+    counted(&check(&format!("0 {client}; 1 {server}; 5 tick"), edge), [1, 0, 0]);
+    counted(&check(&format!("0 {server}; 1 {client}; 5 tick"), edge), [1, 0, 0]);
+    let vitals =
+        check(&format!("0 known; 0 {client}; 0 answer a:40000 x:80 b:7100; 1 {server}; 5 tick"), edge);
+    counted(&vitals, [1, 0, 0]);
+    let late = format!("0 known; 0 {client}; 0 answer a:40000 x:80 unknown; 1 {server}; 5 tick");
+    counted(&check(&late, edge), [1, 0, 0]);
+}
+
+/// Its answer comes when it was given up already.
+#[test]
+fn a_late_answer_moves_the_connection() {
+    let vitals = check(
+        "0 known; 0 open 1 client a:40000 x:80 10/20; 2 tick; 6 tick; 7 answer a:40000 x:80 y:7100; \
+         8 open 1 client a:40000 x:80 11/22",
+        "p1 -> 10.9.0.121:80 opened 1 active 1 bytes 11/22 exact vip 10.9.0.120>7100",
+    );
+    assert_eq!(vitals.get(Vital::NatUnresolved), 1);
+}
+
+#[test]
+fn questions_are_bounded_and_those_left_out_are_counted() {
+    let mut story = String::from("0 known; 0 listen 2 b:80");
+    for port in 0..70 {
+        story.push_str(&format!(" & open 1 client a:{} x:{} 1/2", 1000 + port, 2000 + port));
+    }
+    let (state, vitals) = told(&format!("{story}; 1 tick; 9 tick; 15 tick"));
+    let counts = (state.edges().len(), vitals.get(Vital::ServersNotAsked), vitals.get(Vital::NatUnresolved));
+    assert_eq!(counts, (70, 70, 70));
+}
+
+#[track_caller]
+fn counted(vitals: &Vitals, want: [u64; 3]) {
+    let got = [Vital::NatBySequence, Vital::NatByConntrack, Vital::NatUnresolved].map(|it| vitals.get(it));
+    assert_eq!(got, want, "by sequence numbers, by conntrack, unresolved");
+}

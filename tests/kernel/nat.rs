@@ -1,0 +1,223 @@
+//! Both ends of a connection are one connection, whatever is translated between them.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+
+use agent::{
+    assemble::{
+        edge::{BothWays, Edge, Peer, Vip},
+        services::{Answer, Question},
+    },
+    kernel::Conntrack,
+    vitals::Vital,
+};
+use tests::{
+    Assembled, Cluster, NetNs, Observer, Target,
+    cluster::{BACKEND, BACKEND_PORT, SERVICE, Translation},
+    paths::built,
+    pods::REMOTE,
+    require_admin, require_bpf,
+};
+
+/// On each way.
+const CONNECTIONS: u64 = 5;
+const VIA: Option<Vip> = Some(Vip { ip: std::net::IpAddr::V4(*SERVICE.ip()), backend_port: BACKEND_PORT });
+
+/// Processes in a cluster; the servers listen.
+struct Scene {
+    cluster: Cluster,
+    client: Target,
+    on_node: Target,
+    server: Target,
+    outside: Target,
+}
+
+impl Scene {
+    #[track_caller]
+    fn new(translation: Translation) -> Self {
+        let cluster = Cluster::new(translation);
+        // Programs of one name are one workload.
+        let start = |namespace: &NetNs, name: &str| {
+            let mut command = namespace.command(built("target-conn"));
+            command.env("OTEL_SERVICE_NAME", name);
+            Target::start(command)
+        };
+        let (client, on_node) = (start(&cluster.client, "client"), start(&cluster.node, "node"));
+        let mut servers = [start(&cluster.server, "server"), start(&cluster.outside, "outside")];
+        let anywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, BACKEND_PORT);
+        servers.iter_mut().for_each(|it| assert_eq!(it.ask(&format!("listen {anywhere}"))["id"], 1));
+        let [server, outside] = servers;
+        Self { cluster, client, on_node, server, outside }
+    }
+
+    fn pids(&self) -> [u32; 4] {
+        [&self.client, &self.on_node, &self.server, &self.outside].map(Target::pid)
+    }
+}
+
+/// Opens connections, each with some bytes.
+#[track_caller]
+fn connect(client: &mut Target, server: &mut Target, to: SocketAddrV4, bytes: u64) {
+    for _ in 0..CONNECTIONS {
+        let connected = client.ask(&format!("connect {to}"));
+        let id = connected["id"].as_u64().unwrap_or_else(|| panic!("{to}: {connected}"));
+        let accepted = server.ask("accept 1")["accepted"][0]["id"].as_u64().unwrap();
+        client.ask(&format!("send {id} {bytes}"));
+        assert_eq!(server.ask(&format!("recv {accepted} {bytes}"))["bytes"], bytes);
+    }
+}
+
+#[test]
+fn connections_through_translated_addresses_are_joined_by_their_sequence_numbers() {
+    require_bpf!();
+    require_admin!();
+    let mut observer = Observer::load();
+    let mut scene = Scene::new(Translation::Tracked);
+    let outside = SocketAddrV4::new(REMOTE, BACKEND_PORT);
+    connect(&mut scene.client, &mut scene.server, BACKEND, 1001);
+    connect(&mut scene.client, &mut scene.server, SERVICE, 1002);
+    connect(&mut scene.client, &mut scene.outside, outside, 1003);
+    connect(&mut scene.on_node, &mut scene.server, SERVICE, 1004);
+
+    let pids = scene.pids();
+    let [client, on_node, server, remote] = pids;
+    let mut assembled = Assembled::new(&pids);
+    assembled.take(&mut observer, &pids);
+    let edges = [assembled.edges(BACKEND_PORT), assembled.edges(SERVICE.port())].concat();
+    let joined = [
+        (client, server, BACKEND_PORT, None, 1001),
+        (client, server, SERVICE.port(), VIA, 1002),
+        (client, remote, BACKEND_PORT, None, 1003),
+        (on_node, server, SERVICE.port(), VIA, 1004),
+    ]
+    .map(|want| edges.iter().find(|it| is(it, &want)).map_or(0, |it| it.connections.opened));
+    println!("joined {joined:?} of {CONNECTIONS} each: pod, service, outside, service from the node");
+    assert_eq!((joined, edges.len()), ([CONNECTIONS; 4], 4), "{edges:#?}");
+    let counts = [Vital::NatBySequence, Vital::NatByConntrack, Vital::NatUnresolved];
+    assert_eq!(counts.map(|it| assembled.vital(it)), [3 * CONNECTIONS, 0, 0]);
+}
+
+#[test]
+fn connections_that_nobody_tracks_are_joined_as_well() {
+    require_bpf!();
+    require_admin!();
+    let mut observer = Observer::load();
+    let mut scene = Scene::new(Translation::Untracked);
+    connect(&mut scene.client, &mut scene.server, SERVICE, 1001);
+    for namespace in [&scene.cluster.client, &scene.cluster.node, &scene.cluster.server] {
+        let tracked = namespace.exec("cat", ["/proc/sys/net/netfilter/nf_conntrack_count"]);
+        assert_eq!(tracked, "0\n", "{namespace:?}");
+    }
+
+    let pids = scene.pids();
+    let mut assembled = Assembled::new(&pids);
+    assembled.take(&mut observer, &pids);
+    let edges = assembled.edges(SERVICE.port());
+    let [edge] = &edges[..] else { panic!("{edges:?}") };
+    assert!(is(edge, &(scene.client.pid(), scene.server.pid(), SERVICE.port(), VIA, 1001)), "{edge:#?}");
+    assert_eq!(edge.connections.opened, CONNECTIONS);
+    assert_eq!(assembled.vital(Vital::NatBySequence), CONNECTIONS);
+    println!("joined {} of {CONNECTIONS}", edge.connections.opened);
+
+    // Of these connection tracking knows nothing, and says so.
+    let mut assembled = unobserved(&mut observer, &scene);
+    let mut conntrack = conntrack(&scene.cluster);
+    assert_eq!(assembled.answers(|it| answer(&mut conntrack, it)), 5);
+    unresolved(&mut assembled);
+}
+
+#[test]
+fn a_server_that_is_not_seen_is_named_by_connection_tracking() {
+    require_bpf!();
+    require_admin!();
+    let mut observer = Observer::load();
+    let mut scene = Scene::new(Translation::Tracked);
+    connect(&mut scene.client, &mut scene.server, SERVICE, 1001);
+    let mut conntrack = conntrack(&scene.cluster);
+    let mut assembled = unobserved(&mut observer, &scene);
+    let begin = agent::clock::now();
+    let mut spent = Duration::ZERO;
+    let asked = assembled.answers(|it| {
+        let begin = agent::clock::now();
+        let answer = answer(&mut conntrack, it);
+        spent += agent::clock::now().since(begin);
+        assert_eq!(answer, Answer::Other(SocketAddr::V4(BACKEND)));
+        answer
+    });
+    println!("{asked} questions, {spent:?} of {:?}", agent::clock::now().since(begin));
+    let edges = assembled.edges(SERVICE.port());
+    let [edge] = &edges[..] else { panic!("{edges:?}") };
+    assert_eq!((&edge.server, edge.vip), (&address(*BACKEND.ip()), VIA));
+    assert_eq!(edge.connections.opened, CONNECTIONS);
+    assembled.later(Duration::from_secs(9));
+    let counts = [Vital::NatBySequence, Vital::NatByConntrack, Vital::NatUnresolved];
+    assert_eq!(counts.map(|it| assembled.vital(it)), [0, CONNECTIONS, 0]);
+
+    // As without connection tracking: the service itself is the other end.
+    let mut assembled = unobserved(&mut observer, &scene);
+    assert_eq!(assembled.answers(|_| Answer::Unknown), 5);
+    unresolved(&mut assembled);
+}
+
+#[test]
+fn connection_tracking_tells_what_it_does_not_know() {
+    require_admin!();
+    let mut scene = Scene::new(Translation::Tracked);
+    let mut conntrack = conntrack(&scene.cluster);
+    let nobody = SocketAddr::from((REMOTE, 1));
+    assert_eq!(conntrack.server_of(nobody, nobody).unwrap(), None);
+    connect(&mut scene.on_node, &mut scene.outside, SocketAddrV4::new(REMOTE, BACKEND_PORT), 1);
+    let client = scene.on_node.ask(&format!("connect {REMOTE}:{BACKEND_PORT}"))["local"].clone();
+    let client: SocketAddr = client.as_str().unwrap().parse().unwrap();
+    let server = SocketAddr::from((REMOTE, BACKEND_PORT));
+    assert_eq!(conntrack.server_of(client, server).unwrap(), Some(server), "its own address");
+}
+
+/// What is assembled of the client's ends only.
+#[track_caller]
+fn unobserved(observer: &mut Observer, scene: &Scene) -> Assembled {
+    let mut assembled = Assembled::new(&[scene.client.pid()]);
+    assembled.servers_are_known();
+    assembled.take(observer, &[scene.client.pid()]);
+    assembled
+}
+
+#[track_caller]
+fn unresolved(assembled: &mut Assembled) {
+    assembled.later(Duration::from_secs(9));
+    let edges = assembled.edges(SERVICE.port());
+    let [edge] = &edges[..] else { panic!("{edges:?}") };
+    assert_eq!((&edge.server, edge.vip), (&address(*SERVICE.ip()), None));
+    assert_eq!(edge.connections.opened, CONNECTIONS);
+    assert_eq!(assembled.vital(Vital::NatUnresolved), CONNECTIONS);
+}
+
+fn conntrack(cluster: &Cluster) -> Conntrack {
+    cluster.node.inside(|| Conntrack::open().unwrap_or_else(|error| panic!("{error:?}")))
+}
+
+fn answer(conntrack: &mut Conntrack, question: &Question) -> Answer {
+    match conntrack.server_of(question.client, question.server).unwrap_or_else(|error| panic!("{error:?}")) {
+        Some(server) if server == question.server => Answer::Same,
+        Some(server) => Answer::Other(server),
+        None => Answer::Unknown,
+    }
+}
+
+fn address(ip: Ipv4Addr) -> Peer {
+    Peer::Address { ip: ip.into(), name: None }
+}
+
+/// Client, server, port, service, and bytes of each connection.
+fn is(edge: &Edge, (client, server, port, service, bytes): &(u32, u32, u16, Option<Vip>, u64)) -> bool {
+    let pid = |peer: &Peer| match peer {
+        Peer::Process(process) => process.tgid.0,
+        Peer::Address { .. } => 0,
+    };
+    let to_server = bytes * CONNECTIONS;
+    (pid(&edge.client), pid(&edge.server), edge.server_port) == (*client, *server, *port)
+        && edge.vip == *service
+        && edge.bytes == BothWays { to_server, to_client: 0 }
+}
