@@ -112,7 +112,8 @@ fn edges_of_one_service_become_one_with_the_sum_of_all() {
     let agent = Agent::start(crate::watch_targets());
     let callers = Callers::start();
     let [parts, whole] = eventually("an edge of the service", || {
-        let [parts, whole] = ["process", "service"].map(|by| callers.edges(&agent, by));
+        // The parts last: whatever the whole has is in them by then.
+        let [whole, parts] = ["service", "process"].map(|by| callers.edges(&agent, by));
         let is_whole = |it: &Value| it["connections"]["opened"] == 6 && it["connections"]["active"] == 0;
         (whole.len() == 1 && is_whole(&whole[0])).then_some([parts, whole])
     });
