@@ -1,6 +1,6 @@
 //! The loaded kernel half.
 
-use std::{fs::File, time::Duration};
+use std::fs::File;
 
 use agent_common::{
     Wire as _, counter,
@@ -346,23 +346,21 @@ impl Kernel {
     }
 }
 
-/// What a program did so far, while the kernel counts that (`kernel.bpf_stats_enabled`).
+/// How often a program ran, while the kernel counts that (`kernel.bpf_stats_enabled`).
 #[derive(Clone, Debug)]
-pub struct RunTime {
+pub struct RunCount {
     pub program: String,
     pub hits: u64,
-    /// With the reading of the clock, some 30 ns for each hit.
-    pub spent: Duration,
 }
 
 impl Kernel {
     /// Of the programs that are loaded. For tests.
-    pub fn run_times(&self) -> Vec<RunTime> {
-        let times = self.ebpf.programs().filter_map(|(name, program)| {
+    pub fn run_counts(&self) -> Vec<RunCount> {
+        let counts = self.ebpf.programs().filter_map(|(name, program)| {
             let info = program.info().ok()?;
-            Some(RunTime { program: name.to_owned(), hits: info.run_count(), spent: info.run_time() })
+            Some(RunCount { program: name.to_owned(), hits: info.run_count() })
         });
-        times.collect()
+        counts.collect()
     }
 }
 

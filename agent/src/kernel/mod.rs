@@ -36,6 +36,6 @@ pub use uprobes::AttachedFile;
 #[doc(hidden)]
 pub use btf::Btf;
 #[doc(hidden)]
-pub use load::{RunTime, VerifierCost, verifier_costs};
+pub use load::{RunCount, VerifierCost, verifier_costs};
 #[doc(hidden)]
 pub use trial::Trial;
