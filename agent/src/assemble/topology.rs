@@ -33,6 +33,8 @@ const MAX_NETWORKS: usize = 9_500;
 const MAX_EXACT: usize = 8_000;
 /// Edges without an open connection leave when nothing was said of them for so long.
 const MAX_IDLE: Duration = Duration::from_secs(15 * 60);
+/// To look at ten thousand edges takes 2 ms, for which whoever asks for them at that moment waits.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// The client's port is never in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +127,7 @@ pub(super) struct Topology {
     keepers: Keepers,
     /// The last snapshot, until something changes.
     kept: OnceCell<Edges>,
+    next_sweep: Ktime,
 }
 
 impl Topology {
@@ -224,6 +227,10 @@ impl Topology {
 
     /// Edges that were idle for long leave.
     pub(super) fn sweep(&mut self, now: Ktime) {
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now.plus(SWEEP_EVERY);
         let n_edges = self.edges.len();
         let keepers = &mut self.keepers;
         self.edges.retain(|key, edge| {
