@@ -8,14 +8,13 @@ pub mod point {
     pub const SERVER_END: usize = 1;
     pub const SERVER_HIJACKED: usize = 2;
     pub const SERVER_DEFERRED: usize = 3;
-    pub const SERVER_CONN_CLOSED: usize = 4;
-    pub const CLIENT_BEGIN: usize = 5;
-    pub const CLIENT_CONN: usize = 6;
-    pub const CLIENT_SENT: usize = 7;
-    pub const CLIENT_ATTEMPTED: usize = 8;
-    pub const CLIENT_RETRY: usize = 9;
-    pub const CLIENT_CONN_CLOSED: usize = 10;
-    pub const COUNT: usize = 12;
+    pub const CLIENT_BEGIN: usize = 4;
+    pub const CLIENT_CONN: usize = 5;
+    pub const CLIENT_SENT: usize = 6;
+    pub const CLIENT_ATTEMPTED: usize = 7;
+    pub const CLIENT_RETRY: usize = 8;
+    pub const CLIENT_CONN_CLOSED: usize = 9;
+    pub const COUNT: usize = 10;
 }
 
 /// The offset of a field that the running kernel does not have. Whoever can do without it asks for that.
@@ -33,7 +32,7 @@ pub mod price {
 
 wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
-    pub struct GoProcess: 184 bytes {
+    pub struct GoProcess: 168 bytes {
         /// Hits of each [`point`]; the kernel half adds.
         pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.

@@ -38,16 +38,18 @@ pub(crate) struct CallKey {
     pub(crate) goid: u64,
 }
 
-/// Server requests under way. Removed at their end; an LRU for those that never end.
+/// Server requests under way, and the room for the next one of a connection that has none. Removed when the
+/// connection ends; an LRU for those that never end.
 #[map]
 pub(crate) static SERVED: LruHashMap<CallKey, http::Call> =
     LruHashMap::with_max_entries(limits::OPEN_CALLS, 0);
 
-/// Client calls under way, as [`SERVED`].
+/// Client calls under way. Removed at their end; an LRU for those that never end.
 #[map]
 pub(crate) static SENT: LruHashMap<CallKey, http::Call> = LruHashMap::with_max_entries(limits::OPEN_CALLS, 0);
 
-/// A connection object (`*http.conn`, `*http.persistConn`) of a process.
+/// What stands for a connection in a process: a client's `*http.persistConn`, and the goroutine (`*g`) that
+/// a server has for each of its own.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct ConnKey {
@@ -55,10 +57,12 @@ pub(crate) struct ConnKey {
     pub(crate) object: u64,
 }
 
-/// The socket behind a connection object.
+/// The socket behind a [`ConnKey`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Conn {
+    /// Of the server's goroutine; a client's is 0.
+    pub(crate) goid: u64,
     /// Address of the kernel's `struct sock`.
     pub(crate) sk: u64,
     pub(crate) local: [u8; 16],

@@ -23,18 +23,6 @@ pub(crate) fn user<T: Plain>(address: u64) -> Option<T> {
     }
 }
 
-/// As [`user`], in place: what is large has no room on the stack for a copy.
-#[inline(always)]
-pub(crate) fn user_into<T: Plain>(value: &mut T, address: u64) -> bool {
-    let value = ptr::from_mut(value).cast::<c_void>();
-    // SAFETY: any bytes are a `T`; the helper checks the address itself.
-    let failed = unsafe { read_user_bytes(value, size_of::<T>() as u32, address as *const c_void) } != 0;
-    if failed {
-        emit::add(counter::USER_READ_FAILED);
-    }
-    !failed
-}
-
 /// Address and length, as Go keeps a string.
 pub(crate) type GoString = [u64; 2];
 
@@ -46,14 +34,24 @@ pub(crate) fn go_string<const N: usize>([data, len]: GoString, buffer: &mut [u8;
     if len == 0 {
         return 0;
     }
-    // SAFETY: `len` is at most `N`, and the helper checks the address itself.
-    let failed =
-        unsafe { read_user_bytes(buffer.as_mut_ptr().cast::<c_void>(), len as u32, data as *const c_void) };
-    if failed != 0 {
+    if user_bytes(buffer.as_mut_ptr(), len, data) { len as u8 } else { 0 }
+}
+
+/// `len` bytes of the current process. The verifier refuses a length or a place that it cannot bound.
+#[inline(always)]
+pub(crate) fn user_bytes(to: *mut u8, len: u64, address: u64) -> bool {
+    // SAFETY: the verifier proves that there is room; the helper checks the address itself.
+    let failed = unsafe { read_user_bytes(to.cast::<c_void>(), len as u32, address as *const c_void) } != 0;
+    if failed {
         emit::add(counter::USER_READ_FAILED);
-        return 0;
     }
-    len as u8
+    !failed
+}
+
+/// Sixteen bytes of a map's value as one load: a plain copy becomes a call of `memmove`, a loop over bytes.
+#[inline(always)]
+pub(crate) fn whole(bytes: &[u8; 16]) -> [u8; 16] {
+    u128::from_ne_bytes(*bytes).to_ne_bytes()
 }
 
 /// A value in kernel memory, by an address that the verifier does not know.

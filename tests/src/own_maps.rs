@@ -7,16 +7,16 @@ use aya::maps::{Map, MapData, MapInfo};
 /// The kernel cuts names of maps here.
 const MAX_NAME_BYTES: usize = 15;
 
-/// How many entries the hash map of this name has, which must be of this process.
+/// The values of the hash map of this name, which must be of this process.
 #[track_caller]
-pub fn len<const KEY: usize, const VALUE: usize>(name: &str) -> usize {
+pub fn values<const KEY: usize, const VALUE: usize>(name: &str) -> Vec<[u8; VALUE]> {
     let map = own().find(|info| info.name_as_str() == Some(cut(name)));
     let id = map.unwrap_or_else(|| panic!("this process has no map {name}")).id();
     let data = MapData::from_id(id).unwrap_or_else(|error| panic!("{name}: {error}"));
     let map: aya::maps::HashMap<_, [u8; KEY], [u8; VALUE]> =
         Map::LruHashMap(data).try_into().unwrap_or_else(|error| panic!("{name}: {error}"));
-    let keys: Result<Vec<_>, _> = map.keys().collect();
-    keys.unwrap_or_else(|error| panic!("{name}: {error}")).len()
+    let entries: Result<Vec<_>, _> = map.iter().collect();
+    entries.unwrap_or_else(|error| panic!("{name}: {error}")).into_iter().map(|(_, value)| value).collect()
 }
 
 fn own() -> impl Iterator<Item = MapInfo> {

@@ -76,7 +76,7 @@ fn began(sk: *mut c_void, old: i32, new: i32) {
 #[inline(always)]
 fn opened(state: &mut State, role: u8) {
     // A socket may connect again after a failure, so the whole entry is new.
-    *state = State::zeroed();
+    state.clear();
     state.opened_ktime_ns = emit::now();
     state.tgid = gate::current().tgid;
     state.role = role;

@@ -53,7 +53,6 @@ rows! {
     ServerEnd, "server_end", SERVER_END, End;
     ServerHijacked, "server_hijacked", SERVER_HIJACKED, Trap;
     ServerDeferred, "server_deferred", SERVER_DEFERRED, Trap;
-    ServerConnClosed, "server_conn_closed", SERVER_CONN_CLOSED, Trap;
     ClientBegin, "client_begin", CLIENT_BEGIN, Begin;
     ClientConn, "client_conn", CLIENT_CONN, Trap;
     ClientSent, "client_sent", CLIENT_SENT, Begin;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use agent::kernel::AttachedFile;
 use agent_common::{
-    counter,
+    Wire as _, counter,
     event::{
         Event,
         http::{Call, joined_by},
@@ -70,7 +70,11 @@ impl Scene {
         // Maps are opened by number, which takes more than the agent needs.
         let maps: &[&str] = if has_admin() { &["SERVED", "SENT"] } else { &[] };
         for requests in maps {
-            assert_eq!(own_maps::len::<16, { size_of::<Call>() }>(requests), 0, "{requests}");
+            let kept = own_maps::values::<16, { size_of::<Call>() }>(requests);
+            // What has ended on a connection that is still open keeps its room, without a trace.
+            let calls = kept.iter().filter_map(|bytes| Call::read_from(bytes));
+            let is_open = |call: &Call| call.trace_id[..8] != [0; 8];
+            assert_eq!(calls.filter(is_open).count(), 0, "{requests}");
         }
     }
 }

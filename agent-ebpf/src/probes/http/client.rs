@@ -4,8 +4,6 @@
 //!
 //! An attempt that failed leaves the entry: `shouldRetryRequest` says whether it was the last.
 
-use core::mem::offset_of;
-
 use agent_common::{
     counter,
     event::http::{Call, end, joined_by, side},
@@ -13,7 +11,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, front::Front, goroutine, key, regs, root};
+use super::{begin, conn, finish, front::Front, goroutine, key, regs, root, trace};
 use crate::{
     emit, gate,
     maps::{CallKey, SENT, SERVED, remove},
@@ -72,17 +70,13 @@ fn inherit(ctx: &ProbeContext, process: &GoProcess, key: CallKey, call: &mut Cal
     root(call);
 }
 
-/// Whether the parent's request is whole. On another CPU its begin may be under way: the trace is written
-/// last, and neither half of one is ever zero.
+/// Whether the parent's request is whole.
 #[inline(always)]
 fn under(call: &mut Call, parent: *const Call) -> bool {
-    let halves = parent.cast::<u8>().wrapping_add(offset_of!(Call, trace_id)).cast::<[u64; 2]>();
-    // SAFETY: the entry stays readable while the program runs; volatile, because others write to it.
-    let [first, last] = unsafe { halves.read_volatile() };
-    if first == 0 || last == 0 {
+    let Some([first, last]) = trace(parent) else {
         return false;
-    }
-    // SAFETY: as above.
+    };
+    // SAFETY: the entry stays readable while the program runs.
     let parent_span_id = unsafe { (*parent).span_id };
     call.trace_id[..8].copy_from_slice(&first.to_ne_bytes());
     call.trace_id[8..].copy_from_slice(&last.to_ne_bytes());
@@ -126,7 +120,8 @@ fn client_sent(ctx: ProbeContext) -> u32 {
     call.reached_connection = 1;
     call.conn_object = object;
     let interface = object + u64::from(process.persist_conn_conn);
-    if let Some(found) = conn::identify(task, process, object, interface) {
+    let place = || Some(conn::Place { interface, goid: 0 });
+    if let Some(found) = conn::identify(conn::key(task, object), process, place) {
         conn::describe(call, found, conn::Position::Written);
         conn::publish(call, found);
     }
@@ -159,7 +154,7 @@ fn client_attempted(ctx: ProbeContext) -> u32 {
         // SAFETY: the entry stays valid while the program runs.
         let object = unsafe { (*call).conn_object };
         // A call on a connection that closed a moment ago put the entry back.
-        conn::forget(task, object);
+        conn::forget(conn::key(task, object));
         return 0;
     }
     let status: Option<u64> = read::user(regs(&ctx).rax + u64::from(process.client_status));
@@ -190,7 +185,7 @@ fn client_retry(ctx: ProbeContext) -> u32 {
 #[uprobe(multi)]
 fn client_conn_closed(ctx: ProbeContext) -> u32 {
     if let Some((task, _)) = gate::watched(point::CLIENT_CONN_CLOSED) {
-        conn::forget(task, regs(&ctx).rax);
+        conn::forget(conn::key(task, regs(&ctx).rax));
     }
     0
 }

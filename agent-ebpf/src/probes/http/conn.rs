@@ -1,7 +1,7 @@
 //! Which TCP connection a request is on, and the context that crosses it.
 //!
 //! The way: net.Conn interface -> (*tls.Conn ->) *net.TCPConn -> netFD.pfd.Sysfd -> the kernel's file
-//! table -> socket -> sock. It is walked once for each connection object and kept; each request then
+//! table -> socket -> sock. It is walked once for each connection and kept; each request then
 //! costs one look-up and one read. A conn of another type has no identity: never a guess.
 
 use agent_common::{
@@ -31,22 +31,34 @@ pub(super) enum Position {
     Consumed,
 }
 
-/// The socket of the connection `object`, whose net.Conn is at the address `interface`.
+/// The connection that `object` stands for in the process.
+#[inline(always)]
+pub(super) fn key(task: Task, object: u64) -> ConnKey {
+    ConnKey { tgid: u64::from(task.tgid), object }
+}
+
+/// Where a connection that is not kept yet is found.
+pub(super) struct Place {
+    /// Address of its net.Conn.
+    pub(super) interface: u64,
+    pub(super) goid: u64,
+}
+
+/// The socket of a connection; `place` is asked when it is a new one.
 #[inline(always)]
 pub(super) fn identify(
-    task: Task,
+    key: ConnKey,
     process: &GoProcess,
-    object: u64,
-    interface: u64,
+    place: impl FnOnce() -> Option<Place>,
 ) -> Option<&'static Conn> {
-    let key = ConnKey { tgid: u64::from(task.tgid), object };
     if let Some(kept) = kept(key)
         && still(kept)
     {
         return Some(kept);
     }
+    let Place { interface, goid } = place()?;
     match walk(process, interface) {
-        Some(found) if CONNS.insert(key, found, 0).is_ok() => kept(key),
+        Some(found) if CONNS.insert(key, Conn { goid, ..found }, 0).is_ok() => kept(key),
         _ => {
             emit::add(counter::HTTP_NO_IDENTITY);
             None
@@ -55,16 +67,16 @@ pub(super) fn identify(
 }
 
 #[inline(always)]
-fn kept(key: ConnKey) -> Option<&'static Conn> {
+pub(super) fn kept(key: ConnKey) -> Option<&'static Conn> {
     // SAFETY: the entry stays readable while the program runs.
     CONNS.get_ptr(key).map(|kept| unsafe { &*kept })
 }
 
 /// The connection ended: its object's address will be used again.
 #[inline(always)]
-pub(super) fn forget(task: Task, object: u64) {
+pub(super) fn forget(key: ConnKey) {
     // Most connections end without ever having carried a request of ours.
-    remove(&CONNS, ConnKey { tgid: u64::from(task.tgid), object });
+    remove(&CONNS, key);
 }
 
 /// Whether the kept `struct sock` is still this connection's: the kernel uses addresses again, too.
@@ -84,7 +96,8 @@ fn ports(sk: u64) -> Option<(u16, u16)> {
     Some((local, u16::from_be(remote)))
 }
 
-#[inline(always)]
+/// With a stack of its own: the caller's is full of the request.
+#[inline(never)]
 fn walk(process: &GoProcess, interface: u64) -> Option<Conn> {
     if process.tcp_conn_itab == 0 {
         return None;
@@ -138,7 +151,7 @@ fn socket(fd: u64) -> Option<Conn> {
     let (local_port, remote_port) = ports(sk)?;
     let (local, remote) = addresses(sk)?;
     let netns = if is_loopback(&local) { namespace(sk)? } else { 0 };
-    Some(Conn { sk, local, remote, local_port, remote_port, netns })
+    Some(Conn { goid: 0, sk, local, remote, local_port, remote_port, netns })
 }
 
 #[inline(always)]
@@ -177,8 +190,8 @@ fn namespace(sk: u64) -> Option<u32> {
 /// Writes the connection and the request's place in it into the record.
 #[inline(always)]
 pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
-    call.local = conn.local;
-    call.remote = conn.remote;
+    call.local = read::whole(&conn.local);
+    call.remote = read::whole(&conn.remote);
     call.local_port = conn.local_port;
     call.remote_port = conn.remote_port;
     call.netns = conn.netns;
@@ -193,8 +206,8 @@ pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
 #[inline(always)]
 pub(super) fn publish(call: &Call, conn: &Conn) {
     let key = JoinKey {
-        client: conn.local,
-        server: conn.remote,
+        client: read::whole(&conn.local),
+        server: read::whole(&conn.remote),
         client_port: conn.local_port,
         server_port: conn.remote_port,
         netns: conn.netns,
@@ -209,8 +222,8 @@ pub(super) fn publish(call: &Call, conn: &Conn) {
 #[inline(always)]
 pub(super) fn inherit(call: &mut Call, conn: &Conn) {
     let key = JoinKey {
-        client: conn.remote,
-        server: conn.local,
+        client: read::whole(&conn.remote),
+        server: read::whole(&conn.local),
         client_port: conn.remote_port,
         server_port: conn.local_port,
         netns: conn.netns,
@@ -222,7 +235,7 @@ pub(super) fn inherit(call: &mut Call, conn: &Conn) {
     let context = *context;
     let distance = call.seq.wrapping_sub(context.seq);
     if 0 < distance && distance <= MAX_REQUEST_BYTES {
-        call.trace_id = context.trace_id;
+        call.trace_id = read::whole(&context.trace_id);
         call.parent_span_id = context.span_id;
         call.joined_by = joined_by::CONNECTION;
     }

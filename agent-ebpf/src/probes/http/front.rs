@@ -1,5 +1,7 @@
 //! Several fields of an object in a target's memory by one read, which is what a read costs.
 
+use core::mem::MaybeUninit;
+
 use agent_common::Plain;
 
 use crate::read::{self, GoString};
@@ -7,19 +9,19 @@ use crate::read::{self, GoString};
 /// The first words of an object. A field behind them is read on its own.
 pub(super) struct Front<const WORDS: usize> {
     address: u64,
-    words: [u64; WORDS],
+    words: MaybeUninit<[u64; WORDS]>,
 }
 
 impl<const WORDS: usize> Front<WORDS> {
     #[inline(always)]
     pub(super) fn at(address: u64) -> Self {
-        Self { address, words: [0; WORDS] }
+        Self { address, words: MaybeUninit::uninit() }
     }
 
-    /// In place: there is no room on the stack for a copy.
+    /// In place: there is no room on the stack for a copy. All zero when it fails.
     #[inline(always)]
     pub(super) fn read(&mut self) -> bool {
-        read::user_into(&mut self.words, self.address)
+        read::user_bytes(self.words.as_mut_ptr().cast(), size_of_val(&self.words) as u64, self.address)
     }
 
     #[inline(always)]
@@ -29,7 +31,7 @@ impl<const WORDS: usize> Front<WORDS> {
             return read::user(self.address + u64::from(offset));
         }
         let field = self.words.as_ptr().cast::<u8>().wrapping_add(at).cast::<T>();
-        // SAFETY: it lies in `words`, as was just tested, and any bytes are a `T`.
+        // SAFETY: it lies in `words`, as was just tested; the kernel wrote them, and any bytes are a `T`.
         Some(unsafe { field.read_unaligned() })
     }
 

@@ -11,11 +11,12 @@
 mod client;
 mod conn;
 mod front;
+mod line;
 mod server;
 
 use core::ptr;
 
-use agent_common::{counter, event::http::Call, layout::GoProcess};
+use agent_common::{Wire as _, counter, event::http::Call, layout::GoProcess};
 use aya_ebpf::{
     Global, bindings::pt_regs, helpers::bpf_get_prandom_u32, maps::LruHashMap, programs::ProbeContext,
 };
@@ -36,8 +37,12 @@ fn goroutine(ctx: &ProbeContext, offset: u16) -> Option<u64> {
 
 #[inline(always)]
 fn key(ctx: &ProbeContext, task: Task, process: &GoProcess) -> Option<CallKey> {
-    let goid = goroutine(ctx, process.g_goid)?;
-    Some(CallKey { tgid: u64::from(task.tgid), goid })
+    Some(call_key(task, goroutine(ctx, process.g_goid)?))
+}
+
+#[inline(always)]
+fn call_key(task: Task, goid: u64) -> CallKey {
+    CallKey { tgid: u64::from(task.tgid), goid }
 }
 
 /// A request is built where it is kept: with its copy on the stack there would be no room left.
@@ -47,12 +52,14 @@ static BLANK: Global<Call> = Global::new(unsafe { core::mem::zeroed() });
 /// Keeps a request that begins now, with a span id and no trace. It replaces what the key had.
 #[inline(always)]
 pub(super) fn begin(map: &LruHashMap<CallKey, Call>, key: CallKey, side: u8) -> Option<&'static mut Call> {
-    let blank = ptr::from_ref(&BLANK).cast::<Call>();
-    // SAFETY: `Global` is transparent.
-    let blank = unsafe { &*blank };
-    let kept = match map.insert(key, blank, 0) {
-        Ok(()) => map.get_ptr_mut(key),
-        Err(_) => None,
+    let kept = if let Some(kept) = map.get_ptr_mut(key) {
+        // SAFETY: the entry stays valid while the program runs.
+        unsafe { (*kept).clear() };
+        Some(kept)
+    } else {
+        // SAFETY: `Global` is transparent.
+        let blank = unsafe { &*ptr::from_ref(&BLANK).cast::<Call>() };
+        map.insert(key, blank, 0).ok().and_then(|()| map.get_ptr_mut(key))
     };
     let Some(kept) = kept else {
         emit::add(counter::HTTP_NOT_KEPT);
@@ -83,7 +90,23 @@ fn root(call: &mut Call) {
     call.trace_id[8..].copy_from_slice(&last);
 }
 
-/// Turns the kept request into a record. The caller removes it.
+/// The trace of the kept request, if that has begun, whole, and has not ended. On another CPU its begin may be
+/// under way: the trace is written last, and neither half of one is ever zero.
+#[inline(always)]
+fn trace(call: *const Call) -> Option<[u64; 2]> {
+    // SAFETY: the entry stays readable while the program runs; volatile, because others write to it.
+    let [first, last] = unsafe { (&raw const (*call).trace_id).cast::<[u64; 2]>().read_volatile() };
+    (first != 0 && last != 0).then_some([first, last])
+}
+
+/// From now on [`trace`] has none.
+#[inline(always)]
+fn close(call: *mut Call) {
+    // SAFETY: the entry stays valid while the program runs.
+    unsafe { (&raw mut (*call).trace_id).cast::<u64>().write_volatile(0) };
+}
+
+/// Turns the kept request into a record. The caller removes or closes it.
 #[inline(always)]
 fn finish(call: *mut Call, task: Task, end: u8, status: u16) {
     // SAFETY: the entry stays valid while the program runs.

@@ -7,11 +7,11 @@ use agent_common::{
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, front::Front, key, regs, root};
+use super::{begin, call_key, close, conn, finish, front::Front, goroutine, line, regs, root, trace};
 use crate::{
     emit,
     gate::{self, Task},
-    maps::{SERVED, remove},
+    maps::{CallKey, ConnKey, SERVED, remove},
     read,
 };
 
@@ -38,18 +38,20 @@ fn server_begin(ctx: ProbeContext) -> u32 {
         }
         None => return 0,
     }
-    let Some(key) = key(&ctx, task, process) else {
+    let found = conn::identify(conn_key(&ctx, task), process, || place(&ctx, process, response));
+    let goid = match found {
+        Some(found) => Some(found.goid),
+        None => goroutine(&ctx, process.g_goid),
+    };
+    let Some(goid) = goid else {
         return 0;
     };
-    let Some(call) = begin(&SERVED, key, side::SERVER) else {
+    let Some(call) = begin(&SERVED, call_key(task, goid), side::SERVER) else {
         return 0;
     };
-    call.method_len = request.text(process.request_method, &mut call.method);
-    call.path_len = request.text(process.request_uri, &mut call.path);
+    line::read(call, &request, process);
     call.host_len = request.text(process.request_host, &mut call.host);
-    if let Some(object) = read::user::<u64>(response + u64::from(process.response_conn))
-        && let Some(found) = conn::identify(task, process, object, object + u64::from(process.conn_rwc))
-    {
+    if let Some(found) = found {
         conn::describe(call, found, conn::Position::Consumed);
         conn::inherit(call, found);
     }
@@ -57,6 +59,19 @@ fn server_begin(ctx: ProbeContext) -> u32 {
         root(call);
     }
     0
+}
+
+/// A connection has a goroutine of its own, from its begin to its end (`(*conn).serve`).
+#[inline(always)]
+fn conn_key(ctx: &ProbeContext, task: Task) -> ConnKey {
+    conn::key(task, regs(ctx).r14)
+}
+
+#[inline(always)]
+fn place(ctx: &ProbeContext, process: &GoProcess, response: u64) -> Option<conn::Place> {
+    let goid = goroutine(ctx, process.g_goid)?;
+    let object: u64 = read::user(response + u64::from(process.response_conn))?;
+    Some(conn::Place { interface: object + u64::from(process.conn_rwc), goid })
 }
 
 /// `net/http.(*response).finishRequest`: rax = *response. The handler has returned.
@@ -72,7 +87,7 @@ fn server_end(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `net/http.(*conn).hijackLocked`: rax = *conn. HTTP ends here.
+/// `net/http.(*conn).hijackLocked`. HTTP ends here.
 #[uprobe(multi)]
 fn server_hijacked(ctx: ProbeContext) -> u32 {
     const SWITCHING_PROTOCOLS: u16 = 101;
@@ -80,7 +95,6 @@ fn server_hijacked(ctx: ProbeContext) -> u32 {
         return 0;
     };
     ended(&ctx, task, process, end::HIJACKED, SWITCHING_PROTOCOLS);
-    conn::forget(task, regs(&ctx).rax);
     0
 }
 
@@ -91,28 +105,39 @@ fn server_deferred(ctx: ProbeContext) -> u32 {
         return 0;
     };
     ended(&ctx, task, process, end::ABORTED, 0);
+    if let Some(key) = served(&ctx, task, process) {
+        remove(&SERVED, key);
+    }
+    conn::forget(conn_key(&ctx, task));
     0
 }
 
-/// `net/http.(*conn).close`: rax = *conn.
-#[uprobe(multi)]
-fn server_conn_closed(ctx: ProbeContext) -> u32 {
-    if let Some((task, _)) = gate::watched(point::SERVER_CONN_CLOSED) {
-        conn::forget(task, regs(&ctx).rax);
-    }
-    0
+/// The key of this goroutine's request.
+#[inline(always)]
+fn served(ctx: &ProbeContext, task: Task, process: &GoProcess) -> Option<CallKey> {
+    let goid = match conn::kept(conn_key(ctx, task)) {
+        Some(kept) => kept.goid,
+        None => goroutine(ctx, process.g_goid)?,
+    };
+    Some(call_key(task, goid))
 }
 
 /// Whether a request of this goroutine was open.
+///
+/// Its entry stays for the next one: a connection has one goroutine, and to make an entry and to remove it
+/// for each request costs a third of a begin.
 #[inline(always)]
 fn ended(ctx: &ProbeContext, task: Task, process: &GoProcess, end: u8, status: u16) -> bool {
-    let Some(key) = key(ctx, task, process) else {
+    let Some(key) = served(ctx, task, process) else {
         return false;
     };
     let Some(call) = SERVED.get_ptr_mut(key) else {
         return false;
     };
+    if trace(call).is_none() {
+        return false;
+    }
     finish(call, task, end, status);
-    remove(&SERVED, key);
+    close(call);
     true
 }

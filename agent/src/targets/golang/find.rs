@@ -141,7 +141,6 @@ mod tests {
                 entry(PointName::ServerBegin, "net/http.serverHandler.ServeHTTP"),
                 entry(PointName::ServerEnd, "net/http.(*response).finishRequest"),
                 entry(PointName::ServerDeferred, "net/http.(*conn).serve.func1"),
-                entry(PointName::ServerConnClosed, "net/http.(*conn).close"),
                 entry(PointName::ClientBegin, ROUND_TRIP),
                 after(PointName::ClientConn, 15),
                 entry(PointName::ClientSent, "net/http.(*persistConn).roundTrip"),

@@ -116,7 +116,6 @@ point_names! {
     ServerEnd = "server end", Server, Must, Place::Entry("net/http.(*response).finishRequest");
     ServerHijacked = "server hijacked", Server, MayBeUnlinked, Place::Entry("net/http.(*conn).hijackLocked");
     ServerDeferred = "server deferred", Server, Should, Place::Entry("net/http.(*conn).serve.func1");
-    ServerConnClosed = "server connection closed", Server, Should, Place::Entry("net/http.(*conn).close");
     ClientBegin = "client begin", Client, Must, Place::Entry(TRANSPORT_ROUND_TRIP);
     ClientConn = "client connection", Client, Should, after(GET_CONN);
     ClientSent = "client sent", Client, Must, Place::Entry(PERSIST_ROUND_TRIP);
