@@ -30,6 +30,7 @@ pub(crate) struct Sink {
 struct Counts {
     traces: Signal,
     metrics: Signal,
+    logs: Signal,
     refused: AtomicU64,
 }
 
@@ -64,13 +65,14 @@ impl Sink {
 
     /// Bodies received so far, compressed as they come.
     pub(crate) fn bytes(&self) -> u64 {
-        let Counts { traces, metrics, refused: _ } = &*self.counts;
-        traces.bytes.load(Ordering::Relaxed) + metrics.bytes.load(Ordering::Relaxed)
+        let Counts { traces, metrics, logs, refused: _ } = &*self.counts;
+        [traces, metrics, logs].iter().map(|it| it.bytes.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn counts(&self) -> String {
-        let Counts { traces, metrics, refused } = &*self.counts;
-        let mut text = format!("{} of traces and {} of metrics", traces.shown(), metrics.shown());
+        let Counts { traces, metrics, logs, refused } = &*self.counts;
+        let [traces, metrics, logs] = [traces, metrics, logs].map(Signal::shown);
+        let mut text = format!("{traces} of traces, {metrics} of metrics and {logs} of log events");
         if refused.load(Ordering::Relaxed) != 0 {
             text.push_str(&format!("; {} connections broke", refused.load(Ordering::Relaxed)));
         }
@@ -93,6 +95,7 @@ fn serve(stream: &TcpStream, counts: &Counts) -> anyhow::Result<()> {
         let signal = match path.as_str() {
             "/v1/traces" => &counts.traces,
             "/v1/metrics" => &counts.metrics,
+            "/v1/logs" => &counts.logs,
             path => bail!("nothing is at {path}"),
         };
         signal.requests.fetch_add(1, Ordering::Relaxed);
@@ -138,20 +141,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_of_both_signals_are_counted() {
+    fn requests_of_every_signal_are_counted() {
         let sink = Sink::open().unwrap();
         let mut stream = TcpStream::connect(sink.address()).unwrap();
         let mut answers = BufReader::new(stream.try_clone().unwrap());
-        for (path, body) in [("/v1/traces", "abc"), ("/v1/metrics", ""), ("/v1/traces", "de")] {
+        for (path, body) in
+            [("/v1/traces", "abc"), ("/v1/metrics", ""), ("/v1/traces", "de"), ("/v1/logs", "f")]
+        {
             write!(stream, "POST {path} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
             let answer: Vec<_> = answers.by_ref().lines().take(4).map(Result::unwrap).collect();
             assert_eq!(answer[0], "HTTP/1.1 200 OK");
         }
-        assert_eq!(sink.bytes(), 5);
-        assert_eq!(
-            sink.counts(),
-            "2 requests (5 bytes, zstd) of traces and 1 requests (0 bytes, zstd) of metrics"
-        );
+        assert_eq!(sink.bytes(), 6);
+        let want = "2 requests (5 bytes, zstd) of traces, 1 requests (0 bytes, zstd) of metrics and 1 requests \
+                    (1 bytes, zstd) of log events";
+        assert_eq!(sink.counts(), want);
     }
 
     #[test]
