@@ -56,6 +56,13 @@ pub(crate) fn shown(command: &Command) -> String {
     envs.chain(words).collect::<Vec<_>>().join(" ")
 }
 
+/// `command` behind a program that becomes it, such as `taskset`: its pid is that of the command.
+pub(crate) fn behind(mut program: Command, command: &Command) -> Command {
+    program.arg(command.get_program()).args(command.get_args());
+    program.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    program
+}
+
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let is_plain = |it: char| it.is_alphanumeric() || "-_=./:,+@%".contains(it);
@@ -111,6 +118,15 @@ mod tests {
         let mut command = Command::new("cc");
         command.args(["-o", "a b", "", "it's"]).env("X", "1 2").env("PATH", "/bin").env_remove("Y");
         assert_eq!(shown(&command), r"X='1 2' cc -o 'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn a_command_behind_another_keeps_its_words_and_variables() {
+        let mut command = Command::new("b");
+        command.arg("c").env("X", "1").env_remove("Y");
+        let mut program = Command::new("a");
+        program.arg("--");
+        assert_eq!(shown(&behind(program, &command)), "X=1 a -- b c");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use serde_json::Value;
 
-use crate::run::Agent;
+use crate::run::{Agent, Network};
 
 /// Returns when the agent answers, and has placed probes in `watched`: a round before that would
 /// measure nothing. Spans and metrics go to the address `sink`.
@@ -13,7 +13,7 @@ pub(super) fn start(
     watched: Option<u32>,
     sink: Option<SocketAddr>,
 ) -> anyhow::Result<Agent> {
-    let mut agent = Agent::spawn(taskscope, |command| {
+    let mut agent = Agent::spawn(taskscope, Network::OfMachine, |command| {
         if let Some(pid) = watched {
             // The load's own program is no part of the service.
             command.args(["--watch-pid", &pid.to_string()]);

@@ -2,7 +2,7 @@
 //!
 //! The sender pays: on a veth pair the receiver's part of the stack runs on the sender's time, too.
 
-use std::process::Stdio;
+use std::{net::Ipv4Addr, process::Stdio};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -10,14 +10,16 @@ use serde_json::Value;
 use super::{
     Programs,
     figure::Figure,
-    netns::NetNs,
     pairs::{Measures, Pairs, Scenario},
 };
-use crate::{run::Process, sh};
+use crate::{
+    run::{NetNs, Process},
+    sh,
+};
 
 const SECONDS: &str = "2";
-const FROM: &str = "10.78.0.1";
-const TO: &str = "10.78.0.2";
+const FROM: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+const TO: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[derive(Default)]

@@ -81,6 +81,6 @@ fn server_command(programs: &Programs) -> Command {
 /// Becomes the program, as `taskset` of util-linux does.
 fn own_cpu(cpu: &str, command: &Command) -> Command {
     let mut bound = Command::new("taskset");
-    bound.args(["--cpu-list", cpu]).arg(command.get_program()).args(command.get_args());
-    bound
+    bound.args(["--cpu-list", cpu]);
+    sh::behind(bound, command)
 }

@@ -4,7 +4,6 @@ mod agent;
 mod bulk;
 mod figure;
 mod http;
-mod netns;
 mod own;
 mod pairs;
 mod query;

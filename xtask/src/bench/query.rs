@@ -11,10 +11,12 @@ use serde_json::Value;
 use super::{
     Outcome, Programs, agent,
     figure::Figure,
-    netns::NetNs,
     stats::{Summary, percentile},
 };
-use crate::{run::Agent, sh};
+use crate::{
+    run::{Agent, NetNs},
+    sh,
+};
 
 const EDGES: u16 = 10_000;
 /// Some of which become others when there are too many.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Outcome, Programs, agent, figure::Figure, http};
 use crate::{
     clock,
-    run::{Agent, Process},
+    run::{Agent, Network, Process},
     sh,
 };
 
@@ -50,7 +50,7 @@ fn until_first_edge(programs: &Programs) -> anyhow::Result<f64> {
     let _load = Process::start("the load", &load)?;
     let port = address.rsplit(':').next().and_then(|it| it.parse::<u16>().ok());
     let began = clock::now();
-    let mut agent = Agent::spawn(&programs.taskscope, |_| ())?;
+    let mut agent = Agent::spawn(&programs.taskscope, Network::OfMachine, |_| ())?;
     agent.until(&["topology"], |answer| {
         answer["items"].as_array().is_some_and(|it| it.iter().any(|it| it["server"]["port"] == json(port)))
     })?;
@@ -90,7 +90,7 @@ fn address(point: &str) -> Option<u64> {
 /// is a new one each time, so that nothing of it is known.
 fn until_attached(programs: &Programs, points: &[u64]) -> anyhow::Result<f64> {
     let file = Copied::new(&programs.targets.join("http"))?;
-    let mut agent = Agent::spawn(&programs.taskscope, |_| ())?;
+    let mut agent = Agent::spawn(&programs.taskscope, Network::OfMachine, |_| ())?;
     agent.until(&["status"], |_| true)?;
     let began = clock::now();
     let mut command = Command::new(&file.0);

@@ -11,13 +11,14 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use crate::{
+    bpf,
     build::{self, Profile},
     clock, fixtures, host,
-    run::{self, Agent, Client, Sink, User},
+    run::{self, Agent, Client, NetNs, Network, Node, Sink, User},
     setup, sh,
 };
 use answers::Answers;
-use shop::Shop;
+use shop::{Keeper, Shop};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// On a busy machine the first trace is late; who asked for a short demo waits this much longer.
@@ -28,9 +29,12 @@ const NEXT: &[&str] = &["topology -o mermaid", "topology --watch", "traces --err
 /// Starts a small shop (three Go programs, one in Rust, one in Python, a Redis), puts load on it,
 /// runs the agent beside it, and prints what the agent says of it.
 ///
-/// All of it is on loopback, no interface is touched, and all of it ends with the demo. The first
-/// run installs and builds what it needs, which takes minutes and is said. Exit status 0 only if
-/// the agent saw every edge of the shop with both names, and a trace across two processes.
+/// Each program is in a network namespace of its own behind a bridge, as in a pod: nothing of the
+/// machine's network is touched, and all of it ends with the demo. The one in Rust runs twice behind
+/// a service's address; the link to one of the two is bad, and a firewall swallows what they send to
+/// their bank. The first run installs and builds what it needs, which takes minutes and is said.
+/// Exit status 0 only if the agent saw every edge of the shop with both names, the server behind the
+/// service's address, time-outs, connects that were given up, and a trace across two processes.
 /// The agent runs as root, through sudo if you are not; the shop as you.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --for 60s --rps 200\n  \
@@ -40,8 +44,8 @@ pub(crate) struct Options {
     #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = duration)]
     length: Duration,
 
-    /// Visits of the shop per second.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Visits of the shop per second; with fewer than 5 there would be little to see.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..=10_000))]
     rps: u32,
 
     /// Leave everything running until Ctrl-C.
@@ -55,20 +59,32 @@ pub(crate) struct Options {
     /// From ourselves, when sudo has made us root.
     #[arg(long, hide = true, value_name = "UID:GID")]
     built_by: Option<User>,
+
+    /// From ourselves, when we are in a network namespace of our own.
+    #[arg(long, hide = true)]
+    apart: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let profile = if options.release { Profile::Release } else { Profile::Debug };
-    if options.built_by.is_none() {
-        build(profile)?;
-        run::again_as_root()?;
+    if !options.apart {
+        if options.built_by.is_none() {
+            build(profile)?;
+            run::again_as_root()?;
+        }
+        run::again_apart()?;
     }
     sh::note("opening the shop");
-    let payments = sh::target_dir().join("debug/shop-payments");
-    let mut shop = Shop::open(&fixtures::folder(), &payments, options.built_by)?;
+    let mut node = Node::new(NetNs::ours()?)?;
+    let keeper = Keeper {
+        go_programs: fixtures::folder(),
+        binaries: sh::target_dir().join("debug"),
+        user: options.built_by,
+    };
+    let mut shop = Shop::open(&mut node, keeper)?;
     let sink = Sink::open()?;
     let taskscope = build::program(profile);
-    let mut agent = Agent::spawn(&taskscope, |command| {
+    let mut agent = Agent::spawn(&taskscope, Network::Of(&node), |command| {
         command.arg(format!("--otlp-endpoint=http://{}", sink.address()));
         command.args(["--otlp-protocol", "http/protobuf", "--metrics-interval", "5s"]);
     })?;
@@ -101,8 +117,10 @@ fn build(profile: Profile) -> anyhow::Result<()> {
     setup::ensure(&[setup::Group::Build, setup::Group::Demo])?;
     sh::note("building the agent and the shop: minutes the first time, then seconds");
     build::taskscope(profile)?;
+    bpf::dropper()?;
     fixtures::go_programs(shop::PROGRAMS)?;
-    sh::run(host::host_cargo("build")?.args(["--package=tests", "--bin=shop-payments"]))
+    let mut cargo = host::host_cargo("build")?;
+    sh::run(cargo.arg("--package=tests").args(shop::BINARIES.iter().map(|it| format!("--bin={it}"))))
 }
 
 /// At least for `length`, and then until everything was seen or patience ends.
@@ -128,6 +146,12 @@ fn watch(agent: &mut Agent, shop: &mut Shop, length: Duration) -> anyhow::Result
 
 fn print(client: &Client, answers: &Answers) -> anyhow::Result<()> {
     show(client, "Who talks to whom", &["topology"])?;
+    let (client_name, server_name) = shop::BEHIND_SERVICE;
+    show(
+        client,
+        &format!("From {client_name} to {server_name}, by the address of a service and a bad link"),
+        &["topology", "-o", "wide", "--service", server_name],
+    )?;
     show(client, "What is wrong", &["findings"])?;
     if let Some(trace) = answers.trace() {
         show(client, "One request, through every process it touched", &["traces", trace])?;

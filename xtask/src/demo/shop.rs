@@ -1,16 +1,17 @@
-//! load → web → {catalog → redis, cart, payments}, and a recommendations service that is down.
+//! load → web → {catalog → Redis, cart, payments}, and a recommendations service that is down. Each is alone in a
+//! network namespace, as in a pod; payments are two behind one address. The link to one of these is dead for a
+//! while again and again, and the bank that both of them ask is behind a wall.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    path::PathBuf,
     process::Command,
+    thread,
     time::Duration,
 };
 
-use anyhow::Context as _;
-
 use crate::{
-    run::{Process, User},
+    run::{Node, Pod, Process, Talk, User},
     sh,
 };
 
@@ -23,65 +24,104 @@ pub(super) const EDGES: &[(&str, &str)] = &[
     ("shop-catalog", "redis-server"),
 ];
 
+/// The address of a service, and whose edge has to lead from it to a server.
+pub(super) const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
+pub(super) const BEHIND_SERVICE: (&str, &str) = ("shop-web", "shop-payments");
+
+/// What has to be found, and of whom.
+pub(super) const FINDINGS: &[(&str, &str)] =
+    &[("rto_episode", "shop-web"), ("connect_abandoned", "shop-payments")];
+
 /// Those in Go.
 pub(super) const PROGRAMS: &[&str] = &["shop-catalog", "shop-load", "shop-web"];
+/// Those in Rust.
+pub(super) const BINARIES: &[&str] = &["shop-payments", "target-dropper"];
+
+const HTTP: u16 = 8080;
+const REDIS: u16 = 6379;
+/// Of no network, by RFC 5737.
+const BANK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 7), 443);
+
+/// The bad link works, then it does not for as long as a retransmission timer needs to fire several times.
+const ALIVE: Duration = Duration::from_secs(5);
+const DEAD: Duration = Duration::from_millis(1200);
 
 const TO_LISTEN: Duration = Duration::from_secs(20);
 
-/// From the front to the back, which is the order in which they end.
+/// Where the programs of the shop are, and with whose rights they run.
+pub(super) struct Keeper {
+    pub(super) go_programs: PathBuf,
+    pub(super) binaries: PathBuf,
+    pub(super) user: Option<User>,
+}
+
+/// Fields are dropped, and so ended, in this order.
 pub(super) struct Shop {
+    /// From the front to the back.
     running: Vec<Process>,
     keeper: Keeper,
-    load: PathBuf,
+    /// Where visitors come from.
+    outside: Pod,
     url: String,
+    /// Until visitors come.
+    dropper: Option<Talk>,
+    _pods: Vec<Pod>,
 }
 
 impl Shop {
-    /// It needs no root: with a `user`, it runs as that one.
-    pub(super) fn open(
-        go_programs: &Path,
-        payments_program: &Path,
-        user: Option<User>,
-    ) -> anyhow::Result<Self> {
-        let keeper = Keeper(user);
-        let [redis, catalog, cart, payments, web, nobody] = free_addresses()?;
-        let port = redis.port().to_string();
-        let mut redis_server = keeper.command("redis-server");
-        redis_server.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]);
-        let mut catalog_server = keeper.command(go_programs.join("shop-catalog"));
-        catalog_server.args(["-listen", &catalog.to_string(), "-redis", &redis.to_string()]);
-        let mut cart_server = keeper.command("python3");
-        cart_server.arg(sh::root().join("tests/targets/python/shop-cart.py"));
-        cart_server.args(["--listen", &cart.to_string()]);
-        let mut payments_server = keeper.command(payments_program);
-        // One charge in five fails, one visit in twenty: enough for a finding.
-        payments_server.args(["--listen", &payments.to_string(), "--fail-every", "5"]);
-        let mut web_server = keeper.command(go_programs.join("shop-web"));
-        web_server.args(["-listen", &web.to_string()]);
-        let backends =
-            [("catalog", catalog), ("cart", cart), ("payments", payments), ("recommendations", nobody)];
-        for (name, address) in backends {
-            web_server.args([format!("-{name}"), format!("http://{address}")]);
-        }
+    pub(super) fn open(node: &mut Node, keeper: Keeper) -> anyhow::Result<Self> {
+        let mut pod = |word| node.pod(word);
+        let [redis, catalog, cart] = [pod("redis")?, pod("catalog")?, pod("cart")?];
+        let [payments, far_payments] = [pod("payments")?, pod("far payments")?];
+        let [web, outside, nobody] = [pod("web")?, pod("outside")?, pod("recommendations")?];
+        node.translate(SERVICE, &[payments.at(HTTP), far_payments.at(HTTP)])?;
+        node.swallow(*BANK.ip())?;
 
+        let (dropper, talk) =
+            Process::obeying("the dropper", &node.namespace.wrap(&keeper.dropper(&far_payments.link)))?;
         let mut running = vec![
-            service("redis-server", &mut redis_server, redis)?,
-            service("shop-catalog", &mut catalog_server, catalog)?,
-            service("shop-cart", &mut cart_server, cart)?,
-            service("shop-payments", &mut payments_server, payments)?,
-            service("shop-web", &mut web_server, web)?,
+            dropper,
+            service("redis-server", &redis, REDIS, &mut keeper.redis(&redis))?,
+            service("shop-catalog", &catalog, HTTP, &mut keeper.catalog(&catalog, &redis))?,
+            service("shop-cart", &cart, HTTP, &mut keeper.cart(&cart))?,
+            service("shop-payments", &payments, HTTP, &mut keeper.payments(&payments))?,
+            service("shop-payments", &far_payments, HTTP, &mut keeper.payments(&far_payments))?,
         ];
+        let mut front = keeper.command(keeper.go_programs.join("shop-web"));
+        front.args(["-listen", &web.at(HTTP).to_string()]);
+        let backends = [
+            ("catalog", catalog.at(HTTP)),
+            ("cart", cart.at(HTTP)),
+            ("payments", SERVICE),
+            ("recommendations", nobody.at(HTTP)),
+        ];
+        for (name, address) in backends {
+            front.args([format!("-{name}"), format!("http://{address}")]);
+        }
+        running.push(service("shop-web", &web, HTTP, &mut front)?);
         running.reverse();
-        Ok(Self { running, keeper, load: go_programs.join("shop-load"), url: format!("http://{web}") })
+        Ok(Self {
+            running,
+            keeper,
+            url: format!("http://{}", web.at(HTTP)),
+            outside,
+            dropper: Some(talk),
+            _pods: vec![redis, catalog, cart, payments, far_payments, web, nobody],
+        })
     }
 
-    /// Lets visitors in, until the shop closes.
+    /// Lets visitors in, until the shop closes, and lets the bad link be bad.
     pub(super) fn load(&mut self, rps: u32) -> anyhow::Result<()> {
         // Its progress would run into what the agent says.
         let mut quiet = self.keeper.command("sh");
-        quiet.args(["-c", "exec \"$@\" 2>/dev/null", "sh"]).arg(&self.load);
-        quiet.args(["-url", &self.url, "-rps", &rps.to_string(), "-for", "0"]);
-        self.running.insert(0, Process::start("shop-load", quiet.env("OTEL_SERVICE_NAME", "shop-load"))?);
+        quiet.args(["-c", "exec \"$@\" 2>/dev/null", "sh"]).arg(self.keeper.go_programs.join("shop-load"));
+        // Some of them wait for a dead link, or for the bank.
+        quiet.args(["-url", &self.url, "-rps", &rps.to_string(), "-for", "0", "-workers", "32"]);
+        quiet.env("OTEL_SERVICE_NAME", "shop-load");
+        self.running.insert(0, Process::start("shop-load", &self.outside.namespace.wrap(&quiet))?);
+        if let Some(dropper) = self.dropper.take() {
+            thread::spawn(move || flap(dropper));
+        }
         Ok(())
     }
 
@@ -90,37 +130,72 @@ impl Shop {
     }
 
     pub(super) fn close(self) {
-        drop(self.running);
+        drop(self);
     }
 }
 
-/// With whose rights the shop runs.
-struct Keeper(Option<User>);
-
 impl Keeper {
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        match self.0 {
-            Some(user) => user.command(program.as_ref()),
-            None => Command::new(program.as_ref()),
+    fn command(&self, program: impl Into<PathBuf>) -> Command {
+        let program = program.into();
+        match self.user {
+            Some(user) => user.command(&program),
+            None => Command::new(program),
         }
+    }
+
+    fn redis(&self, pod: &Pod) -> Command {
+        let at = pod.at(REDIS);
+        let mut command = self.command("redis-server");
+        command.args(["--bind", &at.ip().to_string(), "--port", &at.port().to_string()]);
+        // Nobody is in its network but the shop.
+        command.args(["--protected-mode", "no", "--save", "", "--appendonly", "no"]);
+        command
+    }
+
+    fn catalog(&self, pod: &Pod, redis: &Pod) -> Command {
+        let mut command = self.command(self.go_programs.join("shop-catalog"));
+        command.args(["-listen", &pod.at(HTTP).to_string(), "-redis", &redis.at(REDIS).to_string()]);
+        command
+    }
+
+    fn cart(&self, pod: &Pod) -> Command {
+        let mut command = self.command("python3");
+        command.arg(sh::root().join("tests/targets/python/shop-cart.py"));
+        command.args(["--listen", &pod.at(HTTP).to_string()]);
+        command
+    }
+
+    /// One charge in five needs the bank, one visit in twenty: enough for a finding.
+    fn payments(&self, pod: &Pod) -> Command {
+        let mut command = self.command(self.binaries.join("shop-payments"));
+        command.args(["--listen", &pod.at(HTTP).to_string()]);
+        command.args(["--fail-every", "5", "--bank", &BANK.to_string()]);
+        command
+    }
+
+    /// Root's: it is a program in the kernel.
+    fn dropper(&self, link: &str) -> Command {
+        let mut command = Command::new(self.binaries.join("target-dropper"));
+        command.arg(link).env("TASKSCOPE_TARGETS", &self.go_programs);
+        command
     }
 }
 
 /// Returns when it listens.
-fn service(name: &str, command: &mut Command, address: SocketAddr) -> anyhow::Result<Process> {
-    let mut process = Process::start(name, command.env("OTEL_SERVICE_NAME", name))?;
-    process.eventually(TO_LISTEN, || Ok(TcpStream::connect(address).is_ok().then_some(())))?;
+fn service(name: &str, pod: &Pod, port: u16, command: &mut Command) -> anyhow::Result<Process> {
+    let command = pod.namespace.wrap(command.env("OTEL_SERVICE_NAME", name));
+    let mut process = Process::start(name, &command)?;
+    let at = pod.at(port);
+    process.eventually(TO_LISTEN, || Ok(TcpStream::connect(at).is_ok().then_some(())))?;
     Ok(process)
 }
 
-/// All at once, so that they differ.
-fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
-    let mut listeners = Vec::new();
-    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
-    for address in &mut addresses {
-        let listener = TcpListener::bind(*address).context("loopback has no free port")?;
-        *address = listener.local_addr().context("a listener without an address")?;
-        listeners.push(listener);
+/// Until the dropper has ended.
+fn flap(mut dropper: Talk) {
+    for (what, length) in [("nothing", ALIVE), ("everything", DEAD)].into_iter().cycle() {
+        if dropper.ask(what).is_err() {
+            return;
+        }
+        thread::sleep(length);
     }
-    Ok(addresses)
 }

@@ -1,7 +1,6 @@
 //! The agent, on a socket of its own.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{self, Command},
     time::Duration,
@@ -10,11 +9,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::Process;
+use super::{Node, Process};
 use crate::sh;
 
-/// Only root may write here, so nobody else can have put something in our way.
-const FOLDER: &str = "/run/taskscope-xtask";
 const TO_START: Duration = Duration::from_secs(30);
 const TO_STOP: Duration = Duration::from_secs(10);
 
@@ -29,15 +26,31 @@ pub(crate) struct Client {
     pub(crate) socket: PathBuf,
 }
 
+/// Whose interfaces the agent sees.
+#[derive(Clone, Copy)]
+pub(crate) enum Network<'a> {
+    /// The machine's, which it leaves alone.
+    OfMachine,
+    /// Those of a node of ours, on which it puts its programs.
+    Of(&'a Node),
+}
+
 impl Agent {
-    /// Starts it, and does not wait. The machine's own interfaces are left alone.
-    pub(crate) fn spawn(taskscope: &Path, options: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
-        fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
-        let socket = Path::new(FOLDER).join(format!("{}.sock", process::id()));
+    /// Starts it, and does not wait.
+    pub(crate) fn spawn(
+        taskscope: &Path,
+        network: Network<'_>,
+        options: impl FnOnce(&mut Command),
+    ) -> anyhow::Result<Self> {
+        // Only root may write there, so nobody else can have put something in our way.
+        let socket = PathBuf::from(format!("/run/taskscope-xtask-{}.sock", process::id()));
         let mut command = Command::new(taskscope);
-        command.args(["agent", "--log", "warn", "--xdp", "off", "--socket"]).arg(&socket);
+        command.args(["agent", "--log", "warn", "--socket"]).arg(&socket);
         options(&mut command);
-        let process = Process::start("the agent", &command)?;
+        let process = match network {
+            Network::OfMachine => Process::start("the agent", command.args(["--xdp", "off"]))?,
+            Network::Of(node) => Process::start("the agent", &node.namespace.wrap(&command))?,
+        };
         Ok(Self { process, client: Client { taskscope: taskscope.to_owned(), socket } })
     }
 
@@ -54,10 +67,7 @@ impl Agent {
 
     /// Lets it drain its exporters.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
-        self.process.stop(TO_STOP)?;
-        // Another agent of ours may use the folder.
-        _ = fs::remove_dir(FOLDER);
-        Ok(())
+        self.process.stop(TO_STOP)
     }
 }
 

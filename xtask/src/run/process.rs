@@ -10,9 +10,14 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
+use super::Talk;
 use crate::{clock, sh};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Has `setpriv` ask the kernel for a signal when we end. The kernel forgets it when the process changes its
+/// user: whoever does that asks once more.
+pub(super) const END_WITH_US: [&str; 2] = ["--pdeathsig", "TERM"];
 
 /// Killed when dropped.
 pub(crate) struct Process {
@@ -24,6 +29,15 @@ impl Process {
     /// Its output is dropped.
     pub(crate) fn start(name: &str, command: &Command) -> anyhow::Result<Self> {
         Self::spawn(name, bound(command).stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    /// Starts a target of ours that takes commands, a line each.
+    pub(crate) fn obeying(name: &str, command: &Command) -> anyhow::Result<(Self, Talk)> {
+        let mut process = Self::spawn(name, bound(command).stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let told = process.child.stdin.take().context("the input is piped")?;
+        let said = process.child.stdout.take().context("the output is piped")?;
+        let talk = Talk::new(told, said).with_context(|| format!("{name} is not ready"))?;
+        Ok((process, talk))
     }
 
     /// Starts a target of ours, and returns the address that it says it listens on.
@@ -103,9 +117,8 @@ impl Process {
 /// becomes the program, so its pid is the program's.
 fn bound(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
-    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    bound
+    bound.args(END_WITH_US).arg("--");
+    sh::behind(bound, command)
 }
 
 impl Drop for Process {
@@ -157,6 +170,15 @@ mod tests {
     fn a_process_that_works_takes_time() {
         let process = Process::start("busy", Command::new("sh").args(["-c", "while :; do :; done"])).unwrap();
         eventually(PATIENCE, || process.cpu_ns().map(|it| (it > 20_000_000).then_some(()))).unwrap();
+    }
+
+    #[test]
+    fn a_program_does_what_it_is_told() {
+        let script = "echo ready; while read -r line; do echo \"<$line>\"; done";
+        let (_process, mut talk) = Process::obeying("echo", Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!([talk.ask("1 2").unwrap(), talk.ask("").unwrap()], ["<1 2>", "<>"]);
+        let error = Process::obeying("mute", &Command::new("true")).err().unwrap();
+        assert_eq!(format!("{error:#}"), "mute is not ready: it has ended");
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::{
         fs::{MetadataExt as _, chown},
         process::CommandExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     str::FromStr,
 };
 
 use anyhow::Context as _;
 
+use super::process::END_WITH_US;
 use crate::sh;
 
 /// Who called, if sudo stands between.
@@ -34,7 +35,8 @@ impl User {
     pub(crate) fn command(self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         let [uid, gid] = [self.uid, self.gid].map(|it| it.to_string());
-        command.args(["--reuid", &uid, "--regid", &gid, "--init-groups", "--"]).arg(program);
+        command.args(["--reuid", &uid, "--regid", &gid, "--init-groups"]);
+        command.args(END_WITH_US).arg("--").arg(program);
         command
     }
 
@@ -61,8 +63,8 @@ pub(crate) fn again_as_root() -> anyhow::Result<()> {
         return Ok(());
     }
     let sudo = sh::which("sudo").context("the agent needs root, and there is no sudo: be root yourself")?;
-    let program = env::current_exe().context("our own program has no path")?;
-    let arguments = with_user(env::args_os().skip(1).collect(), User::current()?);
+    let User { uid, gid } = User::current()?;
+    let (program, arguments) = once_more(&format!("--built-by={uid}:{gid}"))?;
     sh::note("the rest needs root: going on through sudo");
     // sudo forgets the environment, and the folder may be named there.
     let mut target_dir = OsString::from("CARGO_TARGET_DIR=");
@@ -71,10 +73,16 @@ pub(crate) fn again_as_root() -> anyhow::Result<()> {
     Err(error).context("cannot start sudo")
 }
 
+/// Our own program, and what it was called with and `flag`.
+pub(super) fn once_more(flag: &str) -> anyhow::Result<(PathBuf, Vec<OsString>)> {
+    let program = env::current_exe().context("our own program has no path")?;
+    Ok((program, with_flag(env::args_os().skip(1).collect(), flag)))
+}
+
 /// After the subcommand, so that it does not land behind a `--`.
-fn with_user(mut arguments: Vec<OsString>, User { uid, gid }: User) -> Vec<OsString> {
+fn with_flag(mut arguments: Vec<OsString>, flag: &str) -> Vec<OsString> {
     let at = arguments.len().min(1);
-    arguments.insert(at, format!("--built-by={uid}:{gid}").into());
+    arguments.insert(at, flag.into());
     arguments
 }
 
@@ -83,12 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_passed_on_and_understood() {
+    fn a_flag_is_passed_on() {
         let words = |it: &[&str]| it.iter().map(OsString::from).collect::<Vec<_>>();
-        let user = User { uid: 1000, gid: 100 };
-        let got = with_user(words(&["demo", "--keep"]), user);
-        assert_eq!(got, words(&["demo", "--built-by=1000:100", "--keep"]));
-        assert_eq!("1000:100".parse::<User>().unwrap(), user);
+        assert_eq!(with_flag(words(&["demo", "--keep"]), "-x"), words(&["demo", "-x", "--keep"]));
+    }
+
+    #[test]
+    fn a_user_is_understood() {
+        assert_eq!("1000:100".parse::<User>().unwrap(), User { uid: 1000, gid: 100 });
         for bad in ["", "1000", "x:1", "1:", "-1:0"] {
             assert!(bad.parse::<User>().is_err(), "{bad}");
         }

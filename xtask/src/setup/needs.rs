@@ -106,9 +106,9 @@ pub(super) const NEEDS: &[Need] = &[
         get: Get::Tool(&tools::CARGO_DENY),
     },
     Need {
-        groups: &[Group::Test],
+        groups: &[Group::Demo, Group::Test],
         name: "iproute2",
-        why: "network namespaces for the tests",
+        why: "network namespaces for the demo and the tests",
         found: Found::Programs(&["ip"]),
         get: Get::Apt(&["iproute2"]),
     },
@@ -120,9 +120,9 @@ pub(super) const NEEDS: &[Need] = &[
         get: Get::Apt(&["procps"]),
     },
     Need {
-        groups: &[Group::Test],
+        groups: &[Group::Demo, Group::Test],
         name: "nftables",
-        why: "refused and swallowed packets for the tests",
+        why: "translated, refused and swallowed packets for the demo and the tests",
         found: Found::Programs(&["nft"]),
         get: Get::Apt(&["nftables"]),
     },

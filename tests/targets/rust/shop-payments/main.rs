@@ -1,6 +1,7 @@
 //! shop-payments: takes the money of the demo shop, a thread for each connection.
 //!
-//! Its fault is part of the demo: each `--fail-every`-th charge is answered with 500.
+//! Its fault is part of the demo: each `--fail-every`-th charge is answered with 500, because it needs the
+//! bank, and that does not answer.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the launcher reads them")]
@@ -29,19 +30,26 @@ struct Args {
     /// Address to serve on.
     #[arg(long, default_value = "127.0.0.1:8083")]
     listen: SocketAddr,
-    /// Answer 500 to each n-th charge.
+    /// Ask the bank for each n-th charge.
     #[arg(long, default_value = "20")]
     fail_every: NonZeroU64,
+    /// Where the bank is; without one it never answers.
+    #[arg(long)]
+    bank: Option<SocketAddr>,
 }
+
+/// As long as a SYN may be under way before it is sent again: patience of a kind that is often met.
+const BANK_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Till {
     fail_every: NonZeroU64,
+    bank: Option<SocketAddr>,
     charges: AtomicU64,
 }
 
 fn main() -> ExitCode {
-    let Args { listen, fail_every } = Args::parse();
-    let till = Arc::new(Till { fail_every, charges: AtomicU64::new(0) });
+    let Args { listen, fail_every, bank } = Args::parse();
+    let till = Arc::new(Till { fail_every, bank, charges: AtomicU64::new(0) });
     match serve(listen, &till) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -114,9 +122,13 @@ impl Till {
             return (400, r#"{"error":"`cents` is a number"}"#.into());
         };
         let id = 1 + self.charges.fetch_add(1, Ordering::Relaxed);
-        if id % self.fail_every == 0 {
+        if id % self.fail_every == 0 && !self.bank_answers() {
             return (500, r#"{"error":"the bank does not answer"}"#.into());
         }
         (200, format!(r#"{{"id":{id},"cents":{cents}}}"#))
+    }
+
+    fn bank_answers(&self) -> bool {
+        self.bank.is_some_and(|it| TcpStream::connect_timeout(&it, BANK_PATIENCE).is_ok())
     }
 }
