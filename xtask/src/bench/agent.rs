@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use crate::run::{Agent, Network};
 
-/// Returns when the agent answers, and has placed probes in `watched`: a round before that would
-/// measure nothing. Spans and metrics go to the address `sink`.
+/// Returns when the agent answers, has its programs on the interfaces of the network, and has placed
+/// probes in `watched`: a round before that would measure nothing. Spans and metrics go to the address `sink`.
 pub(super) fn start(
     taskscope: &Path,
+    network: Network<'_>,
     watched: Option<u32>,
     sink: Option<SocketAddr>,
 ) -> anyhow::Result<Agent> {
-    let mut agent = Agent::spawn(taskscope, Network::OfMachine, |command| {
+    let mut agent = Agent::spawn(taskscope, network, |command| {
         if let Some(pid) = watched {
             // The load's own program is no part of the service.
             command.args(["--watch-pid", &pid.to_string()]);
@@ -24,6 +25,7 @@ pub(super) fn start(
         }
     })?;
     agent.until(&["status"], |_| true)?;
+    agent.until_hooked(network)?;
     if let Some(pid) = watched {
         agent.until(&["targets"], |answer| has_probes(answer, pid))?;
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::stats::Summary;
 
 pub(super) struct Figure {
-    name: &'static str,
+    name: String,
     unit: &'static str,
     /// One of each round.
     values: Vec<f64>,
@@ -21,16 +21,21 @@ enum Limit {
 }
 
 impl Figure {
-    pub(super) fn at_most(name: &'static str, unit: &'static str, values: Vec<f64>, limit: f64) -> Self {
-        Self { name, unit, values, limit: Limit::AtMost(limit) }
+    pub(super) fn at_most(name: impl Into<String>, unit: &'static str, values: Vec<f64>, limit: f64) -> Self {
+        Self { name: name.into(), unit, values, limit: Limit::AtMost(limit) }
     }
 
-    pub(super) fn at_least(name: &'static str, unit: &'static str, values: Vec<f64>, limit: f64) -> Self {
-        Self { name, unit, values, limit: Limit::AtLeast(limit) }
+    pub(super) fn at_least(
+        name: impl Into<String>,
+        unit: &'static str,
+        values: Vec<f64>,
+        limit: f64,
+    ) -> Self {
+        Self { name: name.into(), unit, values, limit: Limit::AtLeast(limit) }
     }
 
-    pub(super) fn of_interest(name: &'static str, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name, unit, values, limit: Limit::Nothing }
+    pub(super) fn of_interest(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, values, limit: Limit::Nothing }
     }
 
     /// The median decides. What was not measured is not met.

@@ -4,15 +4,15 @@
 //! time for it the less there is to do, which would be counted as ours. The machine's own speed changes
 //! within seconds, so rounds are short, and many.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use anyhow::Context as _;
 
 use super::{
     Programs,
     figure::Figure,
     pairs::{Measures, Pairs, Scenario},
+    sum::Sum,
 };
 use crate::{run::Process, sh};
 
@@ -49,16 +49,11 @@ impl Scenario for Http {
         let before = server.cpu_ns()?;
         let mut load = Command::new(programs.cargo.join("target-conn"));
         load.args(["http-rate", address, "/echo/1", SECONDS, CONNECTIONS]);
-        let output = sh::output(own_cpu(LOAD_CPU, &load).stderr(Stdio::inherit()))?;
+        let sum = Sum::of(&mut own_cpu(LOAD_CPU, &load))?;
         let spent = server.cpu_ns()?.saturating_sub(before);
-        let sum = output.lines().last().context("the client says what it did")?;
-        let sum: Value = serde_json::from_str(sum).context("the client's sum")?;
-        let number = |name: &str| sum[name].as_f64().with_context(|| format!("the client's {name}"));
-        let n_requests = number("requests")?;
-        ensure!(n_requests > 0.0 && sum["failed"] == 0, "the client saw {sum}");
         Ok(Measures {
-            target_cpu_us_per_unit: spent as f64 / 1e3 / n_requests,
-            units_per_second: number("per_second")?,
+            target_cpu_us_per_unit: spent as f64 / 1e3 / sum.done("requests")?,
+            units_per_second: sum.number("per_second")?,
         })
     }
 

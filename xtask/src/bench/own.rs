@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Outcome, Programs, agent, figure::Figure, http};
 use crate::{
     clock,
-    run::{Agent, Sink},
+    run::{Agent, Network, Sink},
     sh,
 };
 
@@ -35,7 +35,8 @@ pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome>
     let mut rounds = Rounds::default();
     for _ in 0..n_rounds {
         server.must_run()?;
-        let mut agent = agent::start(&programs.taskscope, Some(server.pid()), Some(sink.address()))?;
+        let (pid, sink_address) = (Some(server.pid()), Some(sink.address()));
+        let mut agent = agent::start(&programs.taskscope, Network::OfMachine, pid, sink_address)?;
         rounds.add(programs, &mut agent, &address, &sink)?;
         agent.stop()?;
     }

@@ -4,6 +4,7 @@
 //! counts is the target's own CPU time per request: probes run on the target's time.
 
 use super::{Outcome, Programs, agent, figure::Figure, stats};
+use crate::run::Network;
 
 pub(super) trait Scenario {
     /// What CPU time and rate are counted by: `request`.
@@ -15,6 +16,11 @@ pub(super) trait Scenario {
     /// The process that is watched, and in which the agent must have placed probes before a round
     /// counts, if there is one.
     fn probed(&self) -> Option<u32>;
+
+    /// Whose interfaces the agent sees.
+    fn network(&self) -> Network<'_> {
+        Network::OfMachine
+    }
 
     /// Some seconds of load.
     fn round(&mut self, programs: &Programs) -> anyhow::Result<Measures>;
@@ -70,7 +76,7 @@ pub(super) fn run(
     for pair in 0..n_rounds {
         for is_on in [pair % 2 == 1, pair % 2 == 0] {
             if is_on {
-                let agent = agent::start(&programs.taskscope, scenario.probed(), None)?;
+                let agent = agent::start(&programs.taskscope, scenario.network(), scenario.probed(), None)?;
                 pairs.on.push(scenario.round(programs)?);
                 agent.stop()?;
             } else {

@@ -14,7 +14,7 @@ use super::{
     stats::{Summary, percentile},
 };
 use crate::{
-    run::{Agent, NetNs},
+    run::{Agent, NetNs, Network},
     sh,
 };
 
@@ -24,7 +24,7 @@ const MIN_EDGES: usize = 9_900;
 const QUESTIONS: &str = "200";
 
 pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome> {
-    let mut agent = agent::start(&programs.taskscope, None, None)?;
+    let mut agent = agent::start(&programs.taskscope, Network::OfMachine, None, None)?;
     make_edges(programs)?;
     let n_edges = |answer: &Value| answer["items"].as_array().map_or(0, Vec::len);
     let answer = agent.until(&["topology"], |answer| MIN_EDGES <= n_edges(answer))?;

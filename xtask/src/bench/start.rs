@@ -67,7 +67,7 @@ fn json(port: Option<u16>) -> Value {
 /// because it is not PIE.
 fn points(programs: &Programs) -> anyhow::Result<Vec<u64>> {
     let (server, _) = http::server(programs)?;
-    let agent = agent::start(&programs.taskscope, Some(server.pid()), None)?;
+    let agent = agent::start(&programs.taskscope, Network::OfMachine, Some(server.pid()), None)?;
     let answer = agent.client.ask(&["targets"]).context("the agent's targets")?;
     agent.stop()?;
     let points: Vec<_> = answer["items"][0]["probes"]

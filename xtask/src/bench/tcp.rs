@@ -3,19 +3,18 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::Command,
     thread,
 };
 
-use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use anyhow::Context as _;
 
 use super::{
     Programs,
     figure::Figure,
     pairs::{Measures, Pairs, Scenario},
+    sum::Sum,
 };
-use crate::sh;
 
 const SECONDS: &str = "2";
 const THREADS: &str = "2";
@@ -51,19 +50,11 @@ impl Scenario for Connect {
 
     fn round(&mut self, programs: &Programs) -> anyhow::Result<Measures> {
         let server = self.server.context("the server runs")?.to_string();
-        let output = sh::output(
-            Command::new(programs.cargo.join("target-conn"))
-                .args(["connect-rate", &server, SECONDS, THREADS])
-                .stderr(Stdio::inherit()),
-        )?;
-        let sum = output.lines().last().context("the client says what it did")?;
-        let sum: Value = serde_json::from_str(sum).context("the client's sum")?;
-        let number = |name: &str| sum[name].as_f64().with_context(|| format!("the client's {name}"));
-        let n_connections = number("connections")?;
-        ensure!(n_connections > 0.0 && sum["failed"] == 0, "the client saw {sum}");
+        let mut client = Command::new(programs.cargo.join("target-conn"));
+        let sum = Sum::of(client.args(["connect-rate", &server, SECONDS, THREADS]))?;
         Ok(Measures {
-            target_cpu_us_per_unit: number("cpu_seconds")? * 1e6 / n_connections,
-            units_per_second: number("per_second")?,
+            target_cpu_us_per_unit: sum.number("cpu_seconds")? * 1e6 / sum.done("connections")?,
+            units_per_second: sum.number("per_second")?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The agent, on a socket of its own.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{self, Command},
     time::Duration,
@@ -65,10 +66,33 @@ impl Agent {
             .with_context(|| format!("`taskscope {}`", what.join(" ")))
     }
 
+    /// Waits until its programs are on the interfaces of the network, if it is to put any there.
+    pub(crate) fn until_hooked(&mut self, network: Network<'_>) -> anyhow::Result<()> {
+        let Network::Of(node) = network else {
+            return Ok(());
+        };
+        let pid = self.process.pid();
+        self.process
+            .eventually(TO_START, || Ok((node.n_hooks() <= n_hooked(pid)?).then_some(())))
+            .context("the agent's programs on interfaces")
+    }
+
     /// Lets it drain its exporters.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
         self.process.stop(TO_STOP)
     }
+}
+
+/// How many programs a process holds on interfaces.
+fn n_hooked(pid: u32) -> anyhow::Result<usize> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let mut n_hooked = 0;
+    for file in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+        // It may have been closed meanwhile.
+        let text = fs::read_to_string(file?.path()).unwrap_or_default();
+        n_hooked += usize::from(text.lines().any(|it| it == "link_type:\ttcx"));
+    }
+    Ok(n_hooked)
 }
 
 impl Client {

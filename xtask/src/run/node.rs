@@ -46,6 +46,12 @@ impl Node {
         Ok(Pod { namespace, link, address })
     }
 
+    /// How many programs an agent has to put on its interfaces: for both ways of each pod's, and for what leaves
+    /// by the loopback.
+    pub(super) fn n_hooks(&self) -> usize {
+        1 + 2 * usize::from(self.n_pods)
+    }
+
     /// From now on what comes for `service`, which is no interface's address, goes to `servers` in turns.
     ///
     /// A pod would answer another one past the node, with its own address: hence the masquerade.

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-use crate::commands::one_short;
+use crate::commands::{PATIENCE, SHORT_BYTES, one_short};
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -64,13 +65,76 @@ pub(crate) fn connect_rate(to: SocketAddr, length: Duration, threads: NonZeroUsi
     report_rate("connections", threads, |start| {
         let (mut done, mut failed) = (0, 0);
         while start.elapsed() < length {
-            match one_short(to) {
-                Ok(()) => done += 1,
-                Err(_) => failed += 1,
+            // Who closes first keeps the port for a minute: let that be the server, who has but one.
+            match one_short(to).and_then(|mut it| it.read(&mut [0])) {
+                Ok(0) => done += 1,
+                Ok(_) | Err(_) => failed += 1,
             }
         }
         (done, failed)
     });
+    Ok(())
+}
+
+pub(crate) fn answer(listen: SocketAddr, workers: NonZeroUsize, often: Often) -> io::Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    println!("ready\nlistening {}", listener.local_addr()?);
+    let work = || {
+        for stream in listener.incoming() {
+            // Most end because the other end closes.
+            _ = stream.and_then(|it| answers(&it, often));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers.get() {
+            scope.spawn(work);
+        }
+        work();
+    });
+    Ok(())
+}
+
+/// How often a connection is answered before it is closed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Often {
+    Once,
+    Always,
+}
+
+fn answers(mut stream: &TcpStream, often: Often) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = [0; SHORT_BYTES];
+    loop {
+        stream.read_exact(&mut bytes)?;
+        stream.write_all(&bytes)?;
+        if often == Often::Once {
+            return Ok(());
+        }
+    }
+}
+
+pub(crate) fn request_rate(to: SocketAddr, length: Duration, connections: NonZeroUsize) -> io::Result<()> {
+    println!("ready");
+    report_rate("requests", connections, |start| {
+        let mut done = 0;
+        match ask(to, start, length, &mut done) {
+            Ok(()) => (done, 0),
+            Err(_) => (done, 1),
+        }
+    });
+    Ok(())
+}
+
+fn ask(to: SocketAddr, start: Instant, length: Duration, done: &mut u64) -> io::Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut bytes = [b's'; SHORT_BYTES];
+    while start.elapsed() < length {
+        stream.write_all(&bytes)?;
+        stream.read_exact(&mut bytes)?;
+        *done += 1;
+    }
     Ok(())
 }
 

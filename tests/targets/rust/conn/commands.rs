@@ -31,7 +31,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use crate::{tcp_info::TcpInfo, udp};
 
 const CHUNK_BYTES: usize = 64 * 1024;
-const SHORT_BYTES: usize = 100;
+pub(crate) const SHORT_BYTES: usize = 100;
 /// No answer takes longer, so that a test fails with a message.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -194,11 +194,13 @@ fn short(n: u64, addr: SocketAddr) -> io::Result<Value> {
     Ok(json!({"done": n - failed, "failed": failed}))
 }
 
-pub(crate) fn one_short(addr: SocketAddr) -> io::Result<()> {
+/// Still open.
+pub(crate) fn one_short(addr: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&[b's'; SHORT_BYTES])?;
-    stream.read_exact(&mut [0; SHORT_BYTES])
+    stream.read_exact(&mut [0; SHORT_BYTES])?;
+    Ok(stream)
 }
 
 fn describe(error: &io::Error) -> String {

@@ -1,13 +1,14 @@
 //! target-conn: sockets that do exactly what they are told.
 //!
 //! Without arguments it takes commands from standard input, a line each, and answers each with a line
-//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`, `http`), or both ends of
+//! of JSON (see `commands`). With arguments it is one end of a bench (see `bench`, `datagrams`, `http`), or both ends of
 //! very many connections (see `hold`).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test reads them")]
 
 mod bench;
 mod commands;
+mod datagrams;
 mod hold;
 mod http;
 mod tcp_info;
@@ -38,6 +39,14 @@ enum Mode {
     BulkSend { to: SocketAddr, seconds: f64 },
     /// Open connections that each send 100 bytes and read 100, and print how many were made.
     ConnectRate { to: SocketAddr, seconds: f64, threads: NonZeroUsize },
+    /// Take connections, as many at once as there are workers, and answer 100 bytes with as many.
+    Answer { listen: SocketAddr, workers: NonZeroUsize, often: bench::Often },
+    /// On each of some connections send 100 bytes and read 100, again and again, and print how often.
+    RequestRate { to: SocketAddr, seconds: f64, connections: NonZeroUsize },
+    /// Take datagrams, and say at the end of each burst how many there were.
+    DatagramAnswer { listen: SocketAddr },
+    /// Send small datagrams in bursts, each when the one before has arrived, and print how many did.
+    DatagramRate { to: SocketAddr, seconds: f64 },
     /// Ask an HTTP server for a path, again and again on each connection, and print how often it answered.
     HttpRate { to: SocketAddr, path: String, seconds: f64, connections: NonZeroUsize },
     /// Hold many connections to ourselves, both ends (see `hold`).
@@ -54,6 +63,14 @@ fn main() -> ExitCode {
         }
         Some(Mode::ConnectRate { to, seconds, threads }) => {
             bench::seconds(seconds).and_then(|it| bench::connect_rate(to, it, threads))
+        }
+        Some(Mode::Answer { listen, workers, often }) => bench::answer(listen, workers, often),
+        Some(Mode::RequestRate { to, seconds, connections }) => {
+            bench::seconds(seconds).and_then(|it| bench::request_rate(to, it, connections))
+        }
+        Some(Mode::DatagramAnswer { listen }) => datagrams::answer(listen),
+        Some(Mode::DatagramRate { to, seconds }) => {
+            bench::seconds(seconds).and_then(|it| datagrams::rate(to, it))
         }
         Some(Mode::HttpRate { to, path, seconds, connections }) => {
             bench::seconds(seconds).and_then(|it| http::http_rate(to, &path, it, connections))
