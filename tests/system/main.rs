@@ -6,6 +6,7 @@
 mod bad_input;
 mod capabilities;
 mod collector;
+mod delay;
 mod dns;
 mod edge;
 mod export;
