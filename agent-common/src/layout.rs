@@ -65,7 +65,7 @@ wire! {
     /// Offsets of kernel struct fields in bytes, from the running kernel's BTF.
     ///
     /// `nested.field` is the offset from the outer struct.
-    pub struct KernelLayout: 128 bytes {
+    pub struct KernelLayout: 132 bytes {
         pub sock_family: u32,
         pub sock_num: u32,
         pub sock_dport: u32,
@@ -97,6 +97,8 @@ wire! {
         pub tcp_copied_seq: u32,
         /// Bit number of SOCK_DONE in `sk_flags`: the peer's FIN was received.
         pub sock_done_bit: u32,
+        /// As [`sock_done_bit`](Self::sock_done_bit), of SOCK_LINGER: close() waits, or resets.
+        pub sock_linger_bit: u32,
         pub socket_sk: u32,
         pub socket_file: u32,
     }

@@ -27,6 +27,55 @@ fn payload_is_exact_with_segmentation_offload_and_without() {
     }
 }
 
+/// Who resets its own connection makes the kernel forget what it has counted, before the socket is gone.
+#[test]
+fn payload_is_exact_of_connections_that_their_own_program_resets() {
+    const SENT: u64 = 70_000;
+    const RECEIVED: u64 = 300;
+    require_bpf!();
+    require_admin!();
+    let (a, b) = two_namespaces();
+    let conn = built("target-conn");
+    let mut server = Target::start(b.command(&conn));
+    let mut client = Target::start(a.command(&conn));
+    let pids = [client.pid(), server.pid()];
+    let mut observer = Observer::load();
+    let mut assembled = Assembled::new(&pids);
+    server.ask("listen 10.77.0.2:8080");
+    // The last one: a program that lingers, and ends in order.
+    let ways =
+        [&["reset"] as &[&str], &["shutdown", "reset"], &["disconnect", "close"], &["linger", "close"]];
+    for (n, way) in ways.iter().enumerate() {
+        let (here, there) = (n + 1, n + 2);
+        assert_eq!(client.ask("connect 10.77.0.2:8080")["id"], here);
+        server.ask("accept 1");
+        transfer((&mut client, here), (&mut server, there), SENT);
+        transfer((&mut server, there), (&mut client, here), RECEIVED);
+        for command in *way {
+            assert_eq!(client.ask(&format!("{command} {here}")), serde_json::json!({}), "{way:?}");
+        }
+        server.ask(&format!("recv {there} 1"));
+        server.ask(&format!("close {there}"));
+        let edge = eventually("the end of both sockets", || {
+            assembled.take(&mut observer, &pids);
+            let edges = assembled.edges(8080);
+            let edge = edges.first().filter(|it| it.connections.active == 0)?;
+            (edge.connections.opened == here as u64).then(|| Arc::clone(edge))
+        });
+        let want = BothWays { to_server: SENT * here as u64, to_client: RECEIVED * here as u64 };
+        let closed = edge.faults.closed;
+        println!(
+            "{way:?}: {:?}, {} reset by the client, {} in order",
+            edge.bytes, closed.reset_by_client, closed.fin
+        );
+        assert_eq!(edge.bytes, want, "{way:?}");
+        assert_eq!(closed.reset_by_client + closed.fin, here as u64, "{way:?}: {closed:?}");
+    }
+    let edges = assembled.edges(8080);
+    let closed = edges[0].faults.closed;
+    assert_eq!((closed.reset_by_client, closed.fin), (3, 1), "{closed:?}");
+}
+
 #[track_caller]
 fn check(a: &NetNs, b: &NetNs) {
     let conn = built("target-conn");

@@ -45,9 +45,14 @@ pub(crate) fn payload(sk: *mut c_void, tcp: *const c_void) -> (u64, u64) {
     let sent: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_sent));
     let again: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_retrans));
     let received: u64 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_bytes_received));
+    let fin = sk_flag(sk, offset!(KERNEL_LAYOUT.sock_done_bit));
+    (sent.saturating_sub(again), received.saturating_sub(fin.into()))
+}
+
+#[inline(always)]
+pub(crate) fn sk_flag(sk: *mut c_void, bit: usize) -> bool {
     let sk_flags: u64 = read::field(sk, offset!(KERNEL_LAYOUT.sock_flags));
-    let fin = (sk_flags >> (offset!(KERNEL_LAYOUT.sock_done_bit) & 63)) & 1;
-    (sent.saturating_sub(again), received.saturating_sub(fin))
+    (sk_flags >> (bit & 63)) & 1 != 0
 }
 
 #[inline(always)]

@@ -7,7 +7,10 @@ use core::ffi::c_void;
 
 use agent_common::{
     Wire as _, counter,
-    event::sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role},
+    event::{
+        Header, Record as _,
+        sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role},
+    },
     pure::packet,
 };
 use aya_ebpf::{
@@ -15,7 +18,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
-use super::figures::{payload, probes_out, row, srtt_us, tcp_sock, unacked_bytes};
+use super::figures::{payload, probes_out, row, sk_flag, srtt_us, tcp_sock, unacked_bytes};
 use crate::{
     emit, gate,
     maps::{SOCKS, has, offset},
@@ -27,6 +30,7 @@ const TCP_ESTABLISHED: i32 = 1;
 pub(crate) const TCP_SYN_SENT: i32 = 2;
 pub(crate) const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
+const TCP_CLOSE_WAIT: i32 = 8;
 pub(crate) const TCP_LISTEN: i32 = 10;
 const TCP_NEW_SYN_RECV: i32 = 12;
 
@@ -40,8 +44,7 @@ fn sock_state(ctx: BtfTracePointContext) -> i32 {
     let new: i32 = ctx.arg(2);
     match (old, new) {
         (_, TCP_SYN_SENT | TCP_LISTEN | TCP_ESTABLISHED) => began(sk, old, new),
-        (TCP_SYN_SENT, TCP_CLOSE) => connect_failed(sk),
-        (_, TCP_CLOSE) => note_error(sk),
+        (_, TCP_CLOSE) => closes(sk, old),
         _ => {}
     }
     0
@@ -103,26 +106,49 @@ fn established(state: &mut State, tcp: *const c_void, old: i32) {
     state.remote_isn = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
 }
 
+/// A connect that failed, or an end whose figures are gone when the socket is destroyed.
+///
+/// Without an error and without a FIN our own program resets the connection: tcp_disconnect() does so only after
+/// this, and then forgets its figures; and a socket that is but disconnected is not destroyed. With SO_LINGER it
+/// may be the same later in its life. If it is not, these are the last figures all the same.
 #[inline(always)]
-fn connect_failed(sk: *mut c_void) {
+fn closes(sk: *mut c_void, old: i32) {
+    let connects = old == TCP_SYN_SENT;
+    let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
+    if error != 0 && !connects {
+        return note_error(sk, error);
+    }
+    let resets = old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT;
+    if !connects && !resets && !sk_flag(sk, offset!(KERNEL_LAYOUT.sock_linger_bit)) {
+        return;
+    }
     let kept = SOCKS.get(sk);
     if kept.is_null() {
         return;
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
-    emit::event(gate::current(), |header| ConnectFailed { header, row: row(sk, state) });
+    if resets && state.flags & (flag::RST_IN | flag::RST_OUT) == 0 {
+        state.flags |= flag::RST_OUT;
+    }
+    if connects || is_connection(state) {
+        ended(sk, state, if connects { ConnectFailed::KIND } else { Closed::KIND });
+    }
+}
+
+/// The two kinds of record are alike, and there is no room on the stack for one of each.
+const _: () = assert!(size_of::<ConnectFailed>() == size_of::<Closed>());
+
+#[inline(always)]
+fn ended(sk: *mut c_void, state: &mut State, kind: u32) {
+    emit::event(gate::current(), |header| Closed { header: Header { kind, ..header }, row: row(sk, state) });
     state.flags |= flag::CLOSED;
 }
 
 /// sk_err is handed to the application, and cleared by that, before the socket is destroyed; and what
 /// waited to be sent is given up before, but not what the peer has acknowledged of it.
 #[inline(always)]
-fn note_error(sk: *mut c_void) {
-    let error: i32 = read::field(sk, offset!(KERNEL_LAYOUT.sock_err));
-    if error == 0 {
-        return;
-    }
+fn note_error(sk: *mut c_void, error: i32) {
     let kept = SOCKS.get(sk);
     let tcp = tcp_sock(sk);
     if kept.is_null() || tcp.is_null() {
@@ -208,11 +234,9 @@ fn sock_closed(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
-    if !is_connection(state) {
-        return 0;
+    if is_connection(state) {
+        ended(sk, state, Closed::KIND);
     }
-    emit::event(gate::current(), |header| Closed { header, row: row(sk, state) });
-    state.flags |= flag::CLOSED;
     0
 }
 

@@ -36,8 +36,10 @@ pub(super) fn layouts() -> Result<Layouts, KernelError> {
     let path = Path::new(VMLINUX);
     let bytes = fs::read(path).map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
     let btf = Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: path.to_owned(), source })?;
-    let done_bit = btf.enumerator("sock_flags", "SOCK_DONE").and_then(|it| it.try_into().ok());
-    let offset = |path| if path == SOCK_DONE { done_bit } else { btf.offset(path) };
+    let offset = |path: &'static str| match path.strip_prefix(SOCK_FLAGS) {
+        Some(flag) => btf.enumerator("sock_flags", flag).and_then(|it| it.try_into().ok()),
+        None => btf.offset(path),
+    };
     let mut layouts = from(&offset)?;
     let jiffy_ns = u32::try_from(clock::jiffy().as_nanos()).unwrap_or(0);
     let (tcp, missing) = tcp::layout(&offset, jiffy_ns);
@@ -49,8 +51,8 @@ pub(super) fn layouts() -> Result<Layouts, KernelError> {
     Ok(layouts)
 }
 
-/// An enumerator, the only one among fields.
-const SOCK_DONE: &str = "sock_flags.SOCK_DONE";
+/// What enumerators begin with, the only ones among fields.
+const SOCK_FLAGS: &str = "sock_flags.";
 
 const CGROUPS: &str = "cgroups of connections";
 const SPANS: &str = "http spans, as far as they are joined by connection";
@@ -99,7 +101,8 @@ fn from(offset: &dyn Fn(&'static str) -> Option<u32>) -> Result<Layouts, KernelE
         tcp_rcv_nxt: at("tcp_sock.rcv_nxt")?,
         tcp_write_seq: at("tcp_sock.write_seq")?,
         tcp_copied_seq: at("tcp_sock.copied_seq")?,
-        sock_done_bit: at(SOCK_DONE)?,
+        sock_done_bit: at("sock_flags.SOCK_DONE")?,
+        sock_linger_bit: at("sock_flags.SOCK_LINGER")?,
         socket_sk: at("socket.sk")?,
         socket_file: unless_absent("socket.file", SPANS),
     };
@@ -132,7 +135,7 @@ mod tests {
         // include/net/sock.h: the addresses are the first fields, by a comment that demands it.
         assert_eq!((kernel.sock_daddr, kernel.sock_rcv_saddr), (0, 4));
         assert_eq!((kernel.sock_dport, kernel.sock_num, kernel.sock_family), (12, 14, 16));
-        assert_eq!(kernel.sock_done_bit, 1);
+        assert_eq!((kernel.sock_done_bit, kernel.sock_linger_bit), (1, 4));
         assert_eq!(file.fdtable_max_fds, 0);
     }
 

@@ -10,6 +10,8 @@
 //! | `nodelay ID`, `user-timeout ID MS` | nothing |
 //! | `keepalive ID IDLE_S INTERVAL_S PROBES` | nothing |
 //! | `shutdown ID`, `close ID`, `reset ID` | nothing |
+//! | `linger ID` | nothing: close() waits until all has arrived |
+//! | `disconnect ID` | nothing: the socket is reset, and stays |
 //! | `udp ADDR [PEER]` | `id`, `local`: a socket that is bound, and connected if a peer is given |
 //! | `send_to ID ADDR N SIZE [SEGMENT]` | `bytes`: N times SIZE, cut by the kernel into datagrams of SEGMENT |
 //! | `recv_from ID N` | `bytes`, `from`: of N datagrams; fewer if no more come |
@@ -21,6 +23,7 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
     str::{FromStr, SplitWhitespace},
     time::Duration,
 };
@@ -90,6 +93,14 @@ impl Commands {
                 let id = word(words)?;
                 SockRef::from(self.stream(id)?).set_linger(Some(Duration::ZERO))?;
                 self.close(id)
+            }
+            "linger" => {
+                SockRef::from(self.stream(word(words)?)?).set_linger(Some(PATIENCE))?;
+                Ok(json!({}))
+            }
+            "disconnect" => {
+                disconnect(self.stream(word(words)?)?)?;
+                Ok(json!({}))
             }
             "close" => self.close(word(words)?),
             "udp" => {
@@ -181,6 +192,15 @@ fn send(mut stream: &TcpStream, n_bytes: usize) -> io::Result<Value> {
         left -= now;
     }
     Ok(json!({"bytes": n_bytes}))
+}
+
+/// A connect to no address at all.
+fn disconnect(stream: &TcpStream) -> io::Result<()> {
+    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+    let length = size_of_val(&nowhere) as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes of `nowhere`.
+    let failed = unsafe { libc::connect(stream.as_raw_fd(), &raw const nowhere, length) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Fewer bytes than asked for if the peer has closed.
