@@ -119,7 +119,7 @@ wire! {
 
 wire! {
     /// As [`KernelLayout`], for what tells how a connection fares.
-    pub struct TcpLayout: 52 bytes {
+    pub struct TcpLayout: 56 bytes {
         /// The byte of a bit field, in its lower five bits.
         pub icsk_ca_state: u32,
         pub icsk_pending: u32,
@@ -130,6 +130,7 @@ wire! {
         pub tcp_snd_wnd: u32,
         pub tcp_rcv_tstamp: u32,
         pub tcp_lsndtime: u32,
+        pub icsk_lrcvtime: u32,
         pub tcp_bytes_acked: u32,
         pub sock_ack_backlog: u32,
         pub sock_max_ack_backlog: u32,

@@ -25,7 +25,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("server_deferred", 200),
     ("server_end", 250),
     ("server_hijacked", 250),
-    ("sock_closed", 740),
+    ("sock_closed", 1120),
     ("sock_dump", 960),
     ("sock_reader", 3000),
     ("sock_state", 4800),

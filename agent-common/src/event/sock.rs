@@ -36,6 +36,20 @@ pub mod flag {
     pub const RST_OUT: u8 = 8;
 }
 
+/// Values of [`Figures::tcp_state`], include/net/tcp_states.h; part of the kernel's ABI by way of TCP_INFO.
+pub mod tcp_state {
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const SYN_RECV: u8 = 3;
+    pub const FIN_WAIT1: u8 = 4;
+    pub const CLOSE: u8 = 7;
+    pub const CLOSE_WAIT: u8 = 8;
+    pub const LAST_ACK: u8 = 9;
+    pub const LISTEN: u8 = 10;
+    pub const CLOSING: u8 = 11;
+    pub const NEW_SYN_RECV: u8 = 12;
+}
+
 /// Why segments were sent again: the index into [`State::retransmits`].
 ///
 /// In the order in which they are asked for: a probe's timer is still armed during a fast retransmit.
@@ -112,7 +126,7 @@ wire! {
 
 wire! {
     /// `struct tcp_sock`, as far as it is reported. What a kernel does not have is 0.
-    pub struct Figures: 80 bytes {
+    pub struct Figures: 88 bytes {
         /// Payload sent at least once: `bytes_sent` - `bytes_retrans`.
         pub sent_bytes: u64,
         /// Payload received in order: `bytes_received` without the FIN.
@@ -137,6 +151,10 @@ wire! {
         pub received_ms_ago: u32,
         /// How long ago data went out (`lsndtime`), by the kernel's ticks.
         pub sent_ms_ago: u32,
+        /// How long ago data came in (`icsk_ack.lrcvtime`), by the kernel's ticks; as yet none: the handshake.
+        pub data_received_ms_ago: u32,
+        /// `rcv_nxt - copied_seq` without the FIN: received, acknowledged, and not read by the application.
+        pub unread_bytes: u32,
         /// `sk_ack_backlog`: connections of a listener that nobody has accepted yet; 0 for others.
         pub accept_backlog: u32,
         /// `sk_max_ack_backlog`: how many may wait so.
@@ -147,7 +165,7 @@ wire! {
         pub soft_error: u16,
         /// `icsk_retransmits`: retransmissions of the segment in flight now.
         pub pending_retransmits: u8,
-        /// `skc_state`, a TCP_* number.
+        /// `skc_state`, one of [`tcp_state`].
         pub tcp_state: u8,
         /// `icsk_backoff`: how often the timer was doubled.
         pub backoff: u8,
@@ -158,7 +176,7 @@ wire! {
 
 wire! {
     /// A row of the periodic dump. It goes through an iterator, not through the ring.
-    pub struct Row: 248 bytes {
+    pub struct Row: 256 bytes {
         pub cookie: u64,
         pub state: State,
         pub figures: Figures,
@@ -167,7 +185,7 @@ wire! {
 
 wire! {
     /// SYN_SENT -> CLOSE. `figures.error` 0: the application gave up.
-    pub struct ConnectFailed: 272 bytes {
+    pub struct ConnectFailed: 280 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -175,7 +193,7 @@ wire! {
 
 wire! {
     /// The end of a socket that was established: `tcp_destroy_sock`.
-    pub struct Closed: 272 bytes {
+    pub struct Closed: 280 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -234,14 +252,16 @@ mod tests {
             ("rto_ms", offset_of!(Figures, rto_ms), 52),
             ("received_ms_ago", offset_of!(Figures, received_ms_ago), 56),
             ("sent_ms_ago", offset_of!(Figures, sent_ms_ago), 60),
-            ("accept_backlog", offset_of!(Figures, accept_backlog), 64),
-            ("accept_backlog_max", offset_of!(Figures, accept_backlog_max), 68),
-            ("error", offset_of!(Figures, error), 72),
-            ("soft_error", offset_of!(Figures, soft_error), 74),
-            ("pending_retransmits", offset_of!(Figures, pending_retransmits), 76),
-            ("tcp_state", offset_of!(Figures, tcp_state), 77),
-            ("backoff", offset_of!(Figures, backoff), 78),
-            ("probes_out", offset_of!(Figures, probes_out), 79),
+            ("data_received_ms_ago", offset_of!(Figures, data_received_ms_ago), 64),
+            ("unread_bytes", offset_of!(Figures, unread_bytes), 68),
+            ("accept_backlog", offset_of!(Figures, accept_backlog), 72),
+            ("accept_backlog_max", offset_of!(Figures, accept_backlog_max), 76),
+            ("error", offset_of!(Figures, error), 80),
+            ("soft_error", offset_of!(Figures, soft_error), 82),
+            ("pending_retransmits", offset_of!(Figures, pending_retransmits), 84),
+            ("tcp_state", offset_of!(Figures, tcp_state), 85),
+            ("backoff", offset_of!(Figures, backoff), 86),
+            ("probes_out", offset_of!(Figures, probes_out), 87),
         ];
         for (name, got, want) in state.into_iter().chain(figures) {
             assert_eq!(got, want, "{name}");

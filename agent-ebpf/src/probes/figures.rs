@@ -69,6 +69,15 @@ pub(crate) fn unacked_bytes(tcp: *const c_void) -> u32 {
     written.wrapping_sub(acknowledged)
 }
 
+/// What the peer sent and the application has not read.
+#[inline(always)]
+fn unread_bytes(sk: *mut c_void, tcp: *const c_void) -> u32 {
+    let received: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
+    let copied: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_copied_seq));
+    let fin = sk_flag(sk, offset!(KERNEL_LAYOUT.sock_done_bit));
+    received.wrapping_sub(copied).saturating_sub(fin.into())
+}
+
 /// A field that some kernels lack: zero there.
 macro_rules! optional {
     ($object:expr, $field:ident) => {
@@ -109,6 +118,8 @@ fn figures(sk: *mut c_void, tcp: *const c_void) -> Figures {
         rto_ms: (jiffies_ns(rto) / 1_000_000) as u32,
         received_ms_ago: ms_ago(optional!(tcp, tcp_rcv_tstamp)),
         sent_ms_ago: ms_ago(optional!(tcp, tcp_lsndtime)),
+        data_received_ms_ago: ms_ago(optional!(tcp, icsk_lrcvtime)),
+        unread_bytes: unread_bytes(sk, tcp),
         // Others have another meaning for the same fields, or none.
         accept_backlog: if listens { optional!(sk, sock_ack_backlog) } else { 0 },
         accept_backlog_max: if listens { optional!(sk, sock_max_ack_backlog) } else { 0 },

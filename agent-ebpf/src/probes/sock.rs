@@ -9,7 +9,7 @@ use agent_common::{
     Wire as _, counter,
     event::{
         Header, Record as _,
-        sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role},
+        sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role, tcp_state},
     },
     pure::packet,
 };
@@ -25,14 +25,14 @@ use crate::{
     read,
 };
 
-// include/net/tcp_states.h; part of the kernel's ABI by way of TCP_INFO.
-const TCP_ESTABLISHED: i32 = 1;
-pub(crate) const TCP_SYN_SENT: i32 = 2;
-pub(crate) const TCP_SYN_RECV: i32 = 3;
-const TCP_CLOSE: i32 = 7;
-const TCP_CLOSE_WAIT: i32 = 8;
-pub(crate) const TCP_LISTEN: i32 = 10;
-const TCP_NEW_SYN_RECV: i32 = 12;
+// As a tracepoint hands them over.
+const TCP_ESTABLISHED: i32 = tcp_state::ESTABLISHED as i32;
+pub(crate) const TCP_SYN_SENT: i32 = tcp_state::SYN_SENT as i32;
+pub(crate) const TCP_SYN_RECV: i32 = tcp_state::SYN_RECV as i32;
+const TCP_CLOSE: i32 = tcp_state::CLOSE as i32;
+const TCP_CLOSE_WAIT: i32 = tcp_state::CLOSE_WAIT as i32;
+pub(crate) const TCP_LISTEN: i32 = tcp_state::LISTEN as i32;
+const TCP_NEW_SYN_RECV: i32 = tcp_state::NEW_SYN_RECV as i32;
 
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;

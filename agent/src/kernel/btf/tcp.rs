@@ -34,6 +34,7 @@ pub(super) fn layout(
         tcp_snd_wnd: at("tcp_sock.snd_wnd", STANDSTILLS),
         tcp_rcv_tstamp: at("tcp_sock.rcv_tstamp", STANDSTILLS),
         tcp_lsndtime: at("tcp_sock.lsndtime", STANDSTILLS),
+        icsk_lrcvtime: at("inet_connection_sock.icsk_ack.lrcvtime", STANDSTILLS),
         tcp_bytes_acked: at("tcp_sock.bytes_acked", STANDSTILLS),
         sock_ack_backlog: at("sock.sk_ack_backlog", QUEUES),
         sock_max_ack_backlog: at("sock.sk_max_ack_backlog", QUEUES),
