@@ -77,6 +77,10 @@ vitals! {
     NatUnresolved => Total("nat_unresolved");
     /// Connections whose server was not asked for, or not told in time, because too many were.
     ServersNotAsked => Lost("servers_not_asked");
+    /// Sightings of what stands still that were not told because there is too much of it.
+    StandstillsNotKept => Lost("too_many_standstills");
+    /// Answers whose times were not kept because too many processes ask too many servers.
+    AnswersNotKept => Lost("too_many_answers");
     /// Remote addresses seen by the packet program for the first time.
     PeersSeen => Total("peers_seen");
     /// SYNs from outside to ports that no socket of this host listens on.

@@ -22,6 +22,7 @@ mod price;
 mod residue;
 mod ring;
 mod sock;
+mod standstill;
 mod truth;
 mod udp;
 mod verifier;

@@ -16,6 +16,7 @@ mod many;
 mod nat;
 mod schema;
 mod shop;
+mod standstill;
 mod topology;
 mod traces;
 mod udp;

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use agent_common::event::{fault::RtoEnded, sock::role as kernel_role};
 
-use super::{address, connection::End, faults::Death, role::Role, sockets::Surroundings};
+use super::{
+    address, connection::End, edge::EdgeId, faults::Death, role::Role, sockets::Surroundings,
+    standstill::Standstill, standstills::Standing,
+};
 use crate::{clock::Ktime, targets::process::Process};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,22 @@ pub enum Happened {
     Stalled { lasted: Duration, expiries: u32 },
     /// The kernel gave the connection up.
     Died(Death),
+    /// It lasts: told with each dump until it is over.
+    Stands(Stands),
+}
+
+/// What stands still between the same two, or at the same listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stands {
+    /// Of the connection that waits longest, as the next two.
+    pub what: Standstill,
+    pub lasts: Duration,
+    /// `None`: a listener, or it is on no edge yet.
+    pub edge: Option<EdgeId>,
+    /// That wait so.
+    pub connections: u32,
+    /// It was not told before.
+    pub is_new: bool,
 }
 
 /// One of them, at one of the two sockets.
@@ -33,6 +52,8 @@ pub enum Other {
     Server(SocketAddr),
     /// A client of the own port. Its port means nothing.
     Client(std::net::IpAddr, u16),
+    /// Whoever connects to where the own process listens.
+    Anybody(SocketAddr),
 }
 
 impl Incident {
@@ -56,6 +77,23 @@ impl Incident {
             other: if serves { Other::Client(remote.ip(), local) } else { Other::Server(remote) },
             at,
         }
+    }
+
+    #[must_use]
+    pub(super) fn stands(standing: &Standing, edge: Option<EdgeId>, around: &Surroundings<'_>) -> Self {
+        let Standing { what, owner, other, lasts, connections, is_new, .. } = *standing;
+        Self {
+            happened: Happened::Stands(Stands { what, lasts, edge, connections, is_new }),
+            owner: around.directory.get(owner).map(|known| Arc::clone(&known.process)),
+            other,
+            at: around.now,
+        }
+    }
+
+    /// Not a thing that lasts and was told before.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        !matches!(self.happened, Happened::Stands(Stands { is_new: false, .. }))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod address;
 mod connection;
+mod dialogs;
 mod directory;
 pub mod doubling;
 pub mod edge;
@@ -25,6 +26,8 @@ mod routes;
 pub mod services;
 mod sockets;
 pub mod span;
+pub mod standstill;
+mod standstills;
 pub mod state;
 mod strays;
 mod texts;

@@ -1,11 +1,16 @@
 //! What goes wrong in the network, as it is told to others. A new kind of it is a variant here, an arm in
 //! `export/otlp/network_events.rs`, and a row in docs/metrics.md.
 
-use std::{mem::Discriminant, net::SocketAddr, sync::Arc};
+use std::{
+    mem::{Discriminant, discriminant},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use super::{
     failure::{ConnectFailure, FailureClass},
     incident::{Happened, Incident, Other},
+    standstill::Standstill,
 };
 use crate::{clock::Ktime, targets::process::Process};
 
@@ -20,6 +25,7 @@ pub enum NetworkEvent {
 pub enum NetworkEventKind {
     ConnectFailed(FailureClass),
     Incident(Discriminant<Happened>, Discriminant<Other>),
+    Stands(Discriminant<Standstill>, Discriminant<Other>),
 }
 
 impl NetworkEvent {
@@ -27,10 +33,12 @@ impl NetworkEvent {
     pub fn kind(&self) -> NetworkEventKind {
         match self {
             Self::ConnectFailed(it) => NetworkEventKind::ConnectFailed(it.class),
-            Self::Incident(it) => NetworkEventKind::Incident(
-                std::mem::discriminant(&it.happened),
-                std::mem::discriminant(&it.other),
-            ),
+            Self::Incident(it) => match &it.happened {
+                Happened::Stands(stands) => {
+                    NetworkEventKind::Stands(discriminant(&stands.what), discriminant(&it.other))
+                }
+                happened => NetworkEventKind::Incident(discriminant(happened), discriminant(&it.other)),
+            },
         }
     }
 
@@ -49,7 +57,7 @@ impl NetworkEvent {
         match self {
             Self::ConnectFailed(it) => it.server,
             Self::Incident(it) => match it.other {
-                Other::Server(server) => server,
+                Other::Server(server) | Other::Anybody(server) => server,
                 Other::Client(client, own_port) => SocketAddr::new(client, own_port),
             },
         }

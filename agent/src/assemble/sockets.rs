@@ -26,6 +26,7 @@ use super::{
     role::Role,
     routes::{party, route, server_at, tuples},
     services::{self, Answer, Knowledge, Question, Services},
+    standstills::Standstills,
     strays::Strays,
     topology::{EdgeKey, Route, Topology},
 };
@@ -118,6 +119,7 @@ pub(super) struct Sockets {
     /// Since they were taken last.
     incidents: Vec<Incident>,
     services: Services,
+    standstills: Standstills,
     /// On an edge to an address of which nobody knows whose it is; the other end may still come.
     unresolved: VecDeque<(Ktime, Key)>,
     dumps: u64,
@@ -162,10 +164,19 @@ impl Sockets {
         self.places.listeners.clear();
     }
 
+    /// A whole dump is over: what stood still in it is told, from the first time on until it is over.
+    pub(super) fn dump_ends(&mut self, around: &Surroundings<'_>) {
+        for standing in self.standstills.dump_ends(around.now) {
+            let edge = standing.connection.and_then(|key| self.live.get(&key)?.edge);
+            self.incidents.push(Incident::stands(&standing, edge.map(EdgeKey::id), around));
+        }
+    }
+
     /// Listeners first: they say who is the server of connections that are older than the agent.
-    pub(super) fn listener(&mut self, row: &Row) {
+    pub(super) fn listener(&mut self, row: &Row, now: Ktime, vitals: &Vitals) {
         let state = &row.state;
         if state.role == kernel_role::LISTENER {
+            self.standstills.listener(row, now, vitals);
             let at = (address::ip(state.local), state.local_port);
             self.places.listeners.insert(state.netns, at, Tgid(state.tgid));
         }
@@ -179,6 +190,9 @@ impl Sockets {
         let end = End::new(row, closed.is_some(), self.dumps, &self.places.listeners);
         self.places.seen(end.netns, end.local.0, around.now, around.vitals);
         let key = Key::of(row);
+        if closed.is_none() {
+            self.standstills.socket(row, &end, key, around);
+        }
         let live = self.live.get_mut(&key);
         let known = live.as_ref().and_then(|live| live.connection.known(end.cookie));
         self.incidents.extend(incident::of(&end, known, around));

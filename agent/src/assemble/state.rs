@@ -223,12 +223,14 @@ impl State {
         self.dump_every = period;
     }
 
-    /// Takes a whole dump of the sockets; returns what happened to them.
+    /// Takes a whole dump of the sockets; returns what happened to them, and what stands still.
     pub fn rows(&mut self, rows: &[Row], now: Ktime) -> Vec<Incident> {
         self.sockets.dump_begins();
-        rows.iter().for_each(|row| self.sockets.listener(row));
+        rows.iter().for_each(|row| self.sockets.listener(row, now, &self.vitals));
         rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
+        let (sockets, around) = self.split(now);
+        sockets.dump_ends(&around);
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
         self.sockets.take_incidents()
     }

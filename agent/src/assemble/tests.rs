@@ -12,14 +12,15 @@ mod faults;
 mod names;
 mod nat;
 mod recent;
+mod standstills;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use agent_common::{
     Wire as _,
     event::{
         Event, Header, http, packet,
-        sock::{Closed, ConnectFailed, Figures, Row, State as SockState, class, flag, role},
+        sock::{Closed, ConnectFailed, Figures, Row, State as SockState, class, flag, role, tcp_state},
     },
 };
 
@@ -466,9 +467,10 @@ fn side_of(side: &str) -> u8 {
 /// A row of a dump, or of a record of the end.
 fn dumped(words: &[&str]) -> Row {
     match *words {
-        ["listen", tgid, local] => {
+        ["listen", tgid, local, ref faults @ ..] => {
             let mut row = row(tgid, local, "z:0", "0/0");
             row.state.role = role::LISTENER;
+            faults.iter().for_each(|it| fault(&mut row, it));
             row
         }
         ["old", tgid, local, remote, bytes] => {
@@ -511,7 +513,7 @@ fn fault(row: &mut Row, word: &str) {
         "rst-out" => state.flags |= flag::RST_OUT,
         "rtt" => [state.handshake_rtt_us, row.figures.srtt_us] = numbers(value).map(|it| it as u32),
         "acked" => row.figures.acked_bytes = number().into(),
-        _ => panic!("`{word}` is no fault"),
+        _ => standstills::word(row, name, value),
     }
 }
 

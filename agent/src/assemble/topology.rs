@@ -47,7 +47,7 @@ pub(super) struct EdgeKey {
 }
 
 impl EdgeKey {
-    fn id(self) -> EdgeId {
+    pub(super) fn id(self) -> EdgeId {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         EdgeId(hasher.finish())

@@ -1,18 +1,14 @@
 //! What happens to connections that came about, or nearly did not. Each has another cause and another remedy.
 
-use std::time::Duration;
-
 use super::{
     Detector, Input,
     finding::{Evidence, Finding, FindingKind, Severity},
+    words::{LONG, describe, short},
 };
 use crate::assemble::{
     faults::Death,
-    incident::{Happened, Incident, Other},
+    incident::{Happened, Incident},
 };
-
-/// A pause that people begin to notice.
-const LONG: Duration = Duration::from_secs(1);
 
 /// Stateless: the ledger counts.
 pub(super) struct Incidents;
@@ -24,13 +20,14 @@ impl Detector for Incidents {
 
     fn input(&mut self, input: Input<'_>) -> Option<Finding> {
         match input {
-            Input::Incident(incident) => Some(finding(incident)),
+            Input::Incident(incident) => finding(incident),
             Input::Failure(_) | Input::Span(_) | Input::Lookup(_) => None,
         }
     }
 }
 
-fn finding(incident: &Incident) -> Finding {
+/// `None`: it lasts, and is not for this detector.
+fn finding(incident: &Incident) -> Option<Finding> {
     let Incident { happened, owner, other, at } = incident;
     let who = owner.as_ref().map_or("A process", |it| it.service.name.as_str());
     let (about, mut evidence) = describe(other);
@@ -56,8 +53,9 @@ fn finding(incident: &Incident) -> Finding {
             (FindingKind::RtoEpisode, severity, what)
         }
         Happened::Died(death) => died(death, who, &about),
+        Happened::Stands(_) => return None,
     };
-    Finding {
+    Some(Finding {
         severity,
         kind,
         target: owner.clone(),
@@ -72,7 +70,7 @@ fn finding(incident: &Incident) -> Finding {
             None => "taskscope topology -o wide".to_owned(),
         },
         span: None,
-    }
+    })
 }
 
 fn died(death: Death, who: &str, about: &str) -> (FindingKind, Severity, String) {
@@ -95,27 +93,12 @@ fn died(death: Death, who: &str, about: &str) -> (FindingKind, Severity, String)
     }
 }
 
-/// The other end, without what changes with each connection.
-fn describe(other: &Other) -> (String, Vec<(&'static str, Evidence)>) {
-    let (name, ip, port) = match *other {
-        Other::Server(at) => (at.to_string(), at.ip(), at.port()),
-        Other::Client(ip, port) => (format!("{ip} (a client of port {port})"), ip, port),
-    };
-    let side = match other {
-        Other::Server(_) => ("server_address", Evidence::Text(ip.to_string())),
-        Other::Client(..) => ("client_address", Evidence::Text(ip.to_string())),
-    };
-    (name, vec![side, ("server_port", Evidence::Count(port.into()))])
-}
-
-fn short(time: Duration) -> String {
-    if time < LONG { format!("{} ms", time.as_millis()) } else { format!("{:.1} s", time.as_secs_f64()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::clock::Ktime;
+    use crate::{assemble::incident::Other, clock::Ktime};
 
     #[test]
     fn every_incident_has_its_own_sentence() {

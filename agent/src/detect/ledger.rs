@@ -51,7 +51,7 @@ impl Ledger {
             }
         }
         vitals.add(Vital::Findings, 1);
-        self.standing.insert(key, finding);
+        self.standing.insert(key, Finding { count: finding.count.max(1), ..finding });
     }
 
     /// Lets go of one that is less severe.
@@ -80,9 +80,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worse_finding_takes_the_place_of_the_least_and_oldest() {
+    fn what_lasts_is_counted_when_it_begins() {
         let (mut ledger, vitals) = (Ledger::default(), Vitals::new());
-        let finding = |severity, n: u64| Finding {
+        let mut add = |count, n| {
+            ledger.add(Finding { count, about: String::new(), ..finding(Severity::Warning, n) }, &vitals);
+            let found = ledger.findings();
+            (found.len(), found[0].count, found[0].first_seen, found[0].last_seen)
+        };
+        assert_eq!(add(1, 1), (1, 1, Ktime(1), Ktime(1)));
+        assert_eq!(add(0, 2), (1, 1, Ktime(1), Ktime(2)));
+        assert_eq!(add(1, 9), (1, 2, Ktime(1), Ktime(9)));
+        // It had no room when it began.
+        let mut ledger = Ledger::default();
+        ledger.add(Finding { count: 0, ..finding(Severity::Warning, 1) }, &vitals);
+        assert_eq!(ledger.findings()[0].count, 1);
+    }
+
+    fn finding(severity: Severity, n: u64) -> Finding {
+        Finding {
             severity,
             kind: FindingKind::ConnectRefused,
             target: None,
@@ -94,7 +109,12 @@ mod tests {
             last_seen: Ktime(n),
             next: String::new(),
             span: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_worse_finding_takes_the_place_of_the_least_and_oldest() {
+        let (mut ledger, vitals) = (Ledger::default(), Vitals::new());
         ledger.add(finding(Severity::Advice, 9), &vitals);
         for n in 10..10 + MAX_FINDINGS as u64 - 1 {
             ledger.add(finding(Severity::Warning, n), &vitals);

@@ -6,6 +6,8 @@ pub mod finding;
 mod incident;
 mod ledger;
 mod server_errors;
+mod standstill;
+mod words;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,7 +18,8 @@ use std::{
 use finding::Finding;
 
 use self::{
-    connect::FailedConnects, dns::Resolvers, incident::Incidents, ledger::Ledger, server_errors::ServerErrors,
+    connect::FailedConnects, dns::Resolvers, incident::Incidents, ledger::Ledger,
+    server_errors::ServerErrors, standstill::Standstills,
 };
 use crate::{
     assemble::{failure::ConnectFailure, incident::Incident, lookup::Lookup, span::Span},
@@ -51,8 +54,13 @@ impl Detectors {
     pub fn new(vitals: Arc<Vitals>) -> Self {
         let server_errors = ServerErrors::new(Arc::clone(&vitals));
         let resolvers = Resolvers::new(Arc::clone(&vitals));
-        let running: Vec<Box<dyn Detector>> =
-            vec![Box::new(FailedConnects), Box::new(Incidents), Box::new(server_errors), Box::new(resolvers)];
+        let running: Vec<Box<dyn Detector>> = vec![
+            Box::new(FailedConnects),
+            Box::new(Incidents),
+            Box::new(Standstills),
+            Box::new(server_errors),
+            Box::new(resolvers),
+        ];
         Self { running, ledger: Ledger::default(), vitals }
     }
 

@@ -121,6 +121,18 @@ pub const EVENT_CONNECT_LATE: &str = "taskscope.connect.late";
 pub const EVENT_RTO_EPISODE: &str = "taskscope.rto_episode";
 /// A connection that the kernel gave up.
 pub const EVENT_CONNECTION_DIED: &str = "taskscope.connection.died";
+/// What was sent is not acknowledged, again and again.
+pub const EVENT_NETWORK_SILENT: &str = "taskscope.network.silent";
+/// The peer takes no more data.
+pub const EVENT_WINDOW_CLOSED: &str = "taskscope.window.closed";
+/// What was acknowledged is not answered, or not read.
+pub const EVENT_APPLICATION_SILENT: &str = "taskscope.application.silent";
+/// A listener takes no more connections.
+pub const EVENT_ACCEPT_QUEUE_FULL: &str = "taskscope.accept_queue.full";
+/// In seconds, when it was told.
+pub const STANDSTILL_DURATION: &str = "taskscope.standstill.duration";
+/// That wait for the same.
+pub const STANDSTILL_CONNECTIONS: &str = "taskscope.standstill.connections";
 /// In seconds.
 pub const RTO_DURATION: &str = "taskscope.rto.duration";
 /// How often the timer fired.

@@ -180,7 +180,7 @@ impl Owner {
 
     fn happened(&mut self, incidents: Vec<Incident>) {
         incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
-        self.tell(incidents.into_iter().map(NetworkEvent::Incident));
+        self.tell(incidents.into_iter().filter(Incident::is_new).map(NetworkEvent::Incident));
     }
 
     fn tell(&self, events: impl Iterator<Item = NetworkEvent>) {

@@ -80,10 +80,12 @@ mod tests {
     use super::*;
     use crate::{
         assemble::{
+            edge::EdgeId,
             failure::{ConnectFailure, FailureClass},
             faults::Death,
-            incident::{Happened, Incident, Other},
+            incident::{Happened, Incident, Other, Stands},
             network_event::NetworkEvent,
+            standstill::Standstill,
         },
         export::testing,
     };
@@ -94,17 +96,8 @@ mod tests {
         let stalled = Happened::Stalled { lasted: Duration::from_millis(1400), expiries: 3 };
         let server = Other::Server("10.0.0.9:80".parse().unwrap());
         let client = Other::Client("10.0.0.7".parse().unwrap(), 8080);
-        let told = [(late, server), (stalled, server), (Happened::Died(Death::KeepAlive), client)].map(
-            |(happened, other)| Told {
-                event: NetworkEvent::Incident(Incident {
-                    happened,
-                    owner: Some(Arc::new(testing::process("web", 41))),
-                    other,
-                    at: Ktime(1_000_000_000),
-                }),
-                count: 1,
-            },
-        );
+        let told =
+            [(late, server), (stalled, server), (Happened::Died(Death::KeepAlive), client)].map(told_of_web);
         let want = "\
 web taskscope.connect.late WARN 13 +1000 ms, seen +2000 ms: a connect to 10.0.0.9:80 was answered only at SYN 2 after 1.020 s | \
 server.address=10.0.0.9 server.port=80 network.peer.address=10.0.0.9 network.peer.port=80 network.transport=tcp \
@@ -117,6 +110,38 @@ client.address=10.0.0.7 server.port=8080 network.peer.address=10.0.0.7 network.t
 error.type=keepalive taskscope.event.count=1
 ";
         assert_eq!(lines(&told.each_ref()), want);
+    }
+
+    fn told_of_web((happened, other): (Happened, Other)) -> Told {
+        let event = NetworkEvent::Incident(Incident {
+            happened,
+            owner: Some(Arc::new(testing::process("web", 41))),
+            other,
+            at: Ktime(1_000_000_000),
+        });
+        Told { event, count: 1 }
+    }
+
+    #[test]
+    fn what_stands_still_in_words_and_attributes() {
+        let stands = |what, edge| {
+            let lasts = Duration::from_millis(2500);
+            Happened::Stands(Stands { what, lasts, edge, connections: 3, is_new: true })
+        };
+        let silent = stands(Standstill::Unanswered { longest: Duration::ZERO }, Some(EdgeId(0xabc)));
+        let full = stands(Standstill::AcceptQueue { waiting: 3, most: 2 }, None);
+        let server = Other::Server("10.0.0.9:80".parse().unwrap());
+        let own = Other::Anybody("[::]:8080".parse().unwrap());
+        let want = "\
+web taskscope.application.silent WARN 13 +1000 ms, seen +2000 ms: the host of 10.0.0.9:80 acknowledged a request 2.500 s ago, and there is no answer | \
+server.address=10.0.0.9 server.port=80 network.peer.address=10.0.0.9 network.peer.port=80 network.transport=tcp \
+network.type=ipv4 taskscope.standstill.duration=2.5 taskscope.standstill.connections=3 \
+taskscope.edge.id=0000000000000abc taskscope.event.count=1
+web taskscope.accept_queue.full WARN 13 +1000 ms, seen +2000 ms: no more connections may wait to be accepted on [::]:8080 | \
+server.address=:: server.port=8080 network.transport=tcp taskscope.standstill.duration=2.5 \
+taskscope.standstill.connections=3 taskscope.event.count=1
+";
+        assert_eq!(lines(&[(silent, server), (full, own)].map(told_of_web).each_ref()), want);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::{
     assemble::{
         failure::{ConnectFailure, FailureClass},
         faults::Death,
-        incident::{Happened, Incident, Other},
+        incident::{Happened, Incident, Other, Stands},
         network_event::NetworkEvent,
+        standstill::Standstill,
     },
     export::semconv,
 };
@@ -59,6 +60,7 @@ fn incident(incident: &Incident) -> Said {
         Other::Client(client, own_port) => {
             (format!("{client}, a client of port {own_port}"), to_client(client, own_port))
         }
+        Other::Anybody(own) => (own.to_string(), to_own(own)),
     };
     let (name, severity, body, more) = match *happened {
         Happened::ConnectedLate { syns, took } => {
@@ -85,8 +87,50 @@ fn incident(incident: &Incident) -> Said {
             let body = format!("the kernel gave up a connection with {whom}: {why}");
             (semconv::EVENT_CONNECTION_DIED, SeverityNumber::Error, body, more)
         }
+        Happened::Stands(ref it) => stands(it, &whom),
     };
     Said { name, severity, body, attributes: ends.into_iter().chain(more).collect() }
+}
+
+/// Told when it begins.
+fn stands(stands: &Stands, whom: &str) -> (&'static str, SeverityNumber, String, Vec<KeyValue>) {
+    let Stands { what, lasts, edge, connections, is_new: _ } = stands;
+    let time = format!("{:.3} s", lasts.as_secs_f64());
+    let (name, body) = match what {
+        Standstill::Network { .. } => (
+            semconv::EVENT_NETWORK_SILENT,
+            format!("what was sent to {whom} is not acknowledged for {time}, though it is repeated"),
+        ),
+        Standstill::Window { .. } => {
+            (semconv::EVENT_WINDOW_CLOSED, format!("{whom} takes no more data for {time}"))
+        }
+        Standstill::Unanswered { .. } => (
+            semconv::EVENT_APPLICATION_SILENT,
+            format!("the host of {whom} acknowledged a request {time} ago, and there is no answer"),
+        ),
+        Standstill::Unread { .. } => {
+            (semconv::EVENT_APPLICATION_SILENT, format!("what {whom} sent is not read for {time}"))
+        }
+        Standstill::AcceptQueue { .. } => (
+            semconv::EVENT_ACCEPT_QUEUE_FULL,
+            format!("no more connections may wait to be accepted on {whom}"),
+        ),
+    };
+    let mut more = vec![
+        seconds(semconv::STANDSTILL_DURATION, *lasts),
+        int(semconv::STANDSTILL_CONNECTIONS, *connections),
+    ];
+    more.extend(edge.map(|it| text(semconv::EDGE_ID, format!("{:016x}", it.0))));
+    (name, SeverityNumber::Warn, body, more)
+}
+
+/// Where the process itself listens.
+fn to_own(own: SocketAddr) -> Vec<KeyValue> {
+    vec![
+        text(semconv::SERVER_ADDRESS, own.ip().to_canonical().to_string()),
+        int(semconv::SERVER_PORT, own.port()),
+        text(semconv::NETWORK_TRANSPORT, "tcp"),
+    ]
 }
 
 fn to_server(server: SocketAddr) -> Vec<KeyValue> {
