@@ -7,12 +7,18 @@ use std::{net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
+use super::{
+    edge::{Edge, Peer},
+    places::Places,
+};
 use crate::clock::Ktime;
 
 const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(20_000).expect("it is not zero");
 /// Names outlive what they are kept for: connections are opened from caches of the clients' own.
 const MIN_TTL: Duration = Duration::from_secs(60);
 const MAX_TTL: Duration = Duration::from_secs(3600);
+/// The answer may be read after the connection that it led to, and that after the next dump.
+const NAMED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who was told. Two pods may mean different things by one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +59,31 @@ impl Names {
             return None;
         }
         self.known.get(&key).map(|it| Arc::clone(&it.name))
+    }
+
+    /// Names an end outside as the client was told, while the edge is young: what it is asked for later may be
+    /// something else at the same address. Of a service the client was told the address that it used, seldom that
+    /// of the server behind it.
+    pub(super) fn name(
+        &mut self,
+        edge: &mut Edge,
+        (netns, client): (u32, IpAddr),
+        places: &Places,
+        now: Ktime,
+    ) {
+        let Peer::Address { ip: server, name: name @ None } = &mut edge.server else {
+            return;
+        };
+        if NAMED_WITHIN < now.since(edge.first_seen) || server.is_loopback() {
+            return;
+        }
+        let addresses = edge.vip.map(|vip| vip.ip).into_iter().chain([*server]);
+        let mut told = |client| addresses.clone().find_map(|ip| self.get(client, ip, now));
+        let mut found = places.clients(netns, client).find_map(&mut told);
+        if found.is_none() && edge.first_seen == now {
+            found = places.other_clients(netns, client).find_map(&mut told);
+        }
+        *name = found.map(|it| it.to_string());
     }
 }
 

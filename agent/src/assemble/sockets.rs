@@ -16,7 +16,7 @@ use super::{
     address,
     connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
-    edge::{BothWays, Confidence, Edge, Network, Peer, Transport},
+    edge::{BothWays, Confidence, Network, Transport},
     failure::{ConnectFailure, FailureClass},
     incident::{self, Incident},
     names::Names,
@@ -40,8 +40,6 @@ const MAX_CONNECTIONS: usize = 200_000;
 /// How long an end waits for the other when that must be on this node: for two dumps, and this. Nobody
 /// knows of a translated address that it is here, so an end that has closed is kept for the other as long.
 const GRACE: Duration = Duration::from_millis(500);
-/// The answer may be read after the connection that it led to, and that after the next dump.
-const NAMED_WITHIN: Duration = Duration::from_secs(2);
 /// An end that this many whole dumps in a row did not show has ended unseen.
 const MAX_DUMPS_MISSED: u64 = 3;
 
@@ -312,7 +310,7 @@ impl Sockets {
         let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
         let local = (address::ip(state.local), state.local_port);
         edge.addresses = Some([local.0, remote.0]);
-        name(edge, (state.netns, local.0), &self.places, &mut self.names, around.now);
+        self.names.name(edge, (state.netns, local.0), &self.places, around.now);
         edge.connections.failed += 1;
         match failure.class {
             FailureClass::Refused => edge.connections.refused += 1,
@@ -451,7 +449,7 @@ fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Sur
     edge.last_seen = around.now;
     edge.addresses = connection.sockets(backend).map(|sockets| sockets.map(|(ip, _)| ip));
     if let Some(client) = connection.end(Role::Client) {
-        name(edge, (client.netns, client.local.0), places, names, around.now);
+        names.name(edge, (client.netns, client.local.0), places, around.now);
     }
     if let rtt @ Some(_) = connection.rtt() {
         edge.network = Network { rtt, ..edge.network };
@@ -467,22 +465,6 @@ fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Sur
     if live.carries_requests && connection.is_closed() {
         tuples(connection).for_each(|tuple| around.requests.connection_ended(tuple, around.now));
     }
-}
-
-/// Names an end outside as the client was told, while the edge is young: what it is asked for later may be
-/// something else at the same address.
-fn name(edge: &mut Edge, (netns, ip): (u32, IpAddr), places: &Places, names: &mut Names, now: Ktime) {
-    let Peer::Address { ip: server, name: name @ None } = &mut edge.server else {
-        return;
-    };
-    if NAMED_WITHIN < now.since(edge.first_seen) || server.is_loopback() {
-        return;
-    }
-    let mut found = places.clients(netns, ip).find_map(|it| names.get(it, *server, now));
-    if found.is_none() && edge.first_seen == now {
-        found = places.other_clients(netns, ip).find_map(|it| names.get(it, *server, now));
-    }
-    *name = found.map(|it| it.to_string());
 }
 
 /// The other end turned up, or another process has the socket now: what the connection added to its

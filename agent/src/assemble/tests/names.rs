@@ -50,6 +50,25 @@ fn a_pod_has_its_names_in_common() {
     );
 }
 
+/// It was told the service's address, and never heard of the one behind it.
+#[test]
+fn a_server_behind_a_service_is_called_what_its_client_was_told() {
+    let told = "0 known; 0 told a x shop.example; 0 open 1 client a:40000 x:80 1/2";
+    check(
+        &format!("{told}; 0 answer a:40000 x:80 y:7100"),
+        "p1 -> shop.example=10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100",
+    );
+    // Who uses both names means the one that it used.
+    check(
+        &format!("0 told a y pod.example; {told}; 0 answer a:40000 x:80 y:7100"),
+        "p1 -> shop.example=10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100",
+    );
+    check(
+        "0 known; 0 told a y pod.example; 0 open 1 client a:40000 x:80 1/2; 0 answer a:40000 x:80 y:7100",
+        "p1 -> pod.example=10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100",
+    );
+}
+
 #[test]
 fn an_edge_keeps_its_name_and_gets_none_when_it_is_old() {
     check(
