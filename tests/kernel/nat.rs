@@ -10,14 +10,16 @@ use agent::{
         edge::{BothWays, Edge, Peer, Vip},
         services::{Answer, Question},
     },
-    kernel::Conntrack,
+    kernel::{Conntrack, Ends},
+    run,
     vitals::Vital,
 };
+use agent_common::pure::packet::{TCP, UDP};
 use tests::{
     Assembled, Cluster, NetNs, Observer, Target,
     cluster::{BACKEND, BACKEND_PORT, SERVICE, Translation},
     paths::built,
-    pods::REMOTE,
+    pods::{BRIDGE, REMOTE},
     require_admin, require_bpf,
 };
 
@@ -143,7 +145,9 @@ fn a_server_that_is_not_seen_is_named_by_connection_tracking() {
         let begin = agent::clock::now();
         let answer = answer(&mut conntrack, it);
         spent += agent::clock::now().since(begin);
-        assert_eq!(answer, Answer::Other(SocketAddr::V4(BACKEND)));
+        // Masqueraded, because both pods are on one bridge.
+        let client = SocketAddr::from((BRIDGE, it.client.port()));
+        assert_eq!(answer, Answer::Other { server: SocketAddr::V4(BACKEND), client });
         answer
     });
     println!("{asked} questions, {spent:?} of {:?}", agent::clock::now().since(begin));
@@ -167,12 +171,16 @@ fn connection_tracking_tells_what_it_does_not_know() {
     let mut scene = Scene::new(Translation::Tracked);
     let mut conntrack = conntrack(&scene.cluster);
     let nobody = SocketAddr::from((REMOTE, 1));
-    assert_eq!(conntrack.server_of(nobody, nobody).unwrap(), None);
+    let ends = |client, server| Ends { client, server };
+    assert_eq!(conntrack.at_server(TCP, &ends(nobody, nobody)).unwrap(), None);
     connect(&mut scene.on_node, &mut scene.outside, SocketAddrV4::new(REMOTE, BACKEND_PORT), 1);
     let client = scene.on_node.ask(&format!("connect {REMOTE}:{BACKEND_PORT}"))["local"].clone();
     let client: SocketAddr = client.as_str().unwrap().parse().unwrap();
     let server = SocketAddr::from((REMOTE, BACKEND_PORT));
-    assert_eq!(conntrack.server_of(client, server).unwrap(), Some(server), "its own address");
+    let itself = ends(client, server);
+    assert_eq!(conntrack.at_server(TCP, &itself).unwrap(), Some(itself), "its own address");
+    assert_eq!(conntrack.at_server(TCP, &ends(server, client)).unwrap(), None, "the server is no client");
+    assert_eq!(conntrack.at_server(UDP, &itself).unwrap(), None, "another protocol");
 }
 
 /// What is assembled of the client's ends only.
@@ -199,11 +207,7 @@ fn conntrack(cluster: &Cluster) -> Conntrack {
 }
 
 fn answer(conntrack: &mut Conntrack, question: &Question) -> Answer {
-    match conntrack.server_of(question.client, question.server).unwrap_or_else(|error| panic!("{error:?}")) {
-        Some(server) if server == question.server => Answer::Same,
-        Some(server) => Answer::Other(server),
-        None => Answer::Unknown,
-    }
+    run::answer(conntrack, question).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 fn address(ip: Ipv4Addr) -> Peer {

@@ -6,12 +6,18 @@
 //! A service may have many servers, so there is a question for each connection. That an address is no
 //! service's, or that nobody knows, is remembered for a while.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ahash::AHashMap;
 
-use super::connection::{End, Key};
-use crate::clock::Ktime;
+use super::{connection::Key, edge::Transport};
+use crate::{
+    clock::Ktime,
+    vitals::{Vital, Vitals},
+};
 
 /// Under way at once. Answers come in some 50 ms, so this is a bound on their number in a second, too.
 const MAX_ASKED: usize = 64;
@@ -26,18 +32,33 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Which server took the connection?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
+    pub transport: Transport,
     pub client: SocketAddr,
     /// As the client knows it.
     pub server: SocketAddr,
+}
+
+impl Question {
+    #[must_use]
+    pub(super) fn new(transport: Transport, client: (IpAddr, u16), server: (IpAddr, u16)) -> Self {
+        Self { transport, client: client.into(), server: server.into() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The one that the client knows.
     Same,
-    Other(SocketAddr),
+    /// Another one; and the client, as that server knows it.
+    Other { server: SocketAddr, client: SocketAddr },
     /// Nobody knows the connection.
     Unknown,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Connection(Key),
 }
 
 /// What is known of the server of one connection.
@@ -54,9 +75,9 @@ pub(super) enum Knowledge {
 pub(super) struct Services {
     is_answered: bool,
     questions: Vec<Question>,
-    asked: AHashMap<Question, Key>,
+    asked: AHashMap<Question, Subject>,
     /// Addresses that are nobody's service, or that nobody knows.
-    remembered: AHashMap<SocketAddr, (Ktime, Answer)>,
+    remembered: AHashMap<(Transport, SocketAddr), (Ktime, Answer)>,
 }
 
 impl Services {
@@ -69,17 +90,40 @@ impl Services {
         std::mem::take(&mut self.questions)
     }
 
+    /// Whether it is not known yet where a server is; asks for it. `since`: when that was wanted first, and a little
+    /// later is soon enough.
+    pub(super) fn waits(
+        &mut self,
+        server: &mut Knowledge,
+        (subject, question): (Subject, Question),
+        since: Ktime,
+        now: Ktime,
+        vitals: &Vitals,
+    ) -> bool {
+        if *server == Knowledge::NotAsked {
+            *server = self.ask(subject, question, now);
+        }
+        let waits = match *server {
+            Knowledge::Known(_) => return false,
+            Knowledge::Asked(at) => now.since(at) < PATIENCE,
+            Knowledge::NotAsked => now.since(since) < PATIENCE,
+        };
+        if !waits {
+            vitals.add(Vital::ServersNotAsked, 1);
+            *server = Knowledge::Known(Answer::Unknown);
+        }
+        waits
+    }
+
     /// Asks for the server of a connection, unless it is known already; `NotAsked` when there is no room.
-    pub(super) fn ask(&mut self, key: Key, client: &End, now: Ktime) -> Knowledge {
-        let socket = |(ip, port)| SocketAddr::new(ip, port);
-        let question = Question { client: socket(client.local), server: socket(client.remote) };
+    fn ask(&mut self, subject: Subject, question: Question, now: Ktime) -> Knowledge {
         if question.server.ip().is_loopback() {
             return Knowledge::Known(Answer::Same);
         }
         if !self.is_answered {
             return Knowledge::Known(Answer::Unknown);
         }
-        if let Some((until, answer)) = self.remembered.get(&question.server)
+        if let Some((until, answer)) = self.remembered.get(&(question.transport, question.server))
             && now < *until
         {
             return Knowledge::Known(*answer);
@@ -87,25 +131,26 @@ impl Services {
         if MAX_ASKED <= self.asked.len() {
             return Knowledge::NotAsked;
         }
-        self.asked.insert(question, key);
+        self.asked.insert(question, subject);
         self.questions.push(question);
         Knowledge::Asked(now)
     }
 
-    /// Whose question it was; `None` when nobody asked.
-    pub(super) fn answered(&mut self, question: &Question, answer: Answer, now: Ktime) -> Option<Key> {
-        let key = self.asked.remove(question)?;
+    /// What the question was about; `None` when nobody asked.
+    pub(super) fn answered(&mut self, question: &Question, answer: Answer, now: Ktime) -> Option<Subject> {
+        let subject = self.asked.remove(question)?;
         let remembered_for = match answer {
             Answer::Same => OWN_FOR,
             Answer::Unknown => UNKNOWN_FOR,
-            Answer::Other(_) => Duration::ZERO,
+            Answer::Other { .. } => Duration::ZERO,
         };
+        let address = (question.transport, question.server);
         if remembered_for.is_zero() {
-            self.remembered.remove(&question.server);
+            self.remembered.remove(&address);
         } else if self.remembered.len() < MAX_REMEMBERED || self.make_room(now) {
-            self.remembered.insert(question.server, (now.plus(remembered_for), answer));
+            self.remembered.insert(address, (now.plus(remembered_for), answer));
         }
-        Some(key)
+        Some(subject)
     }
 
     /// Without room it is asked again, which is all that is lost.

@@ -4,7 +4,7 @@
 //!
 //! Of an end that is elsewhere, or not seen, it is asked where it is (`services`).
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use agent_common::event::{
     packet::Stray,
@@ -25,7 +25,7 @@ use super::{
     requests::Requests,
     role::Role,
     routes::{party, route, server_at, tuples},
-    services::{self, Answer, Knowledge, Question, Services},
+    services::{Answer, Knowledge, Question, Services, Subject},
     standstills::Standstills,
     strays::Strays,
     topology::{EdgeKey, Route, Topology},
@@ -48,6 +48,8 @@ pub(super) struct Surroundings<'a> {
     pub directory: &'a Directory,
     pub topology: &'a mut Topology,
     pub requests: &'a mut Requests,
+    pub services: &'a mut Services,
+    pub names: &'a mut Names,
     pub vitals: &'a Vitals,
     pub dump_every: Duration,
     pub now: Ktime,
@@ -98,7 +100,7 @@ impl Live {
     /// Where the server is that was not seen but named.
     fn backend(&self) -> Option<(IpAddr, u16)> {
         match self.server {
-            Knowledge::Known(Answer::Other(server)) => Some((server.ip(), server.port())),
+            Knowledge::Known(Answer::Other { server, .. }) => Some((server.ip(), server.port())),
             _ => None,
         }
     }
@@ -112,11 +114,9 @@ pub(super) struct Sockets {
     /// Accounted for and closed, in order; the record of the other end may be under way.
     closed: VecDeque<(Ktime, Key)>,
     pub(super) places: Places,
-    names: Names,
     strays: Strays,
     /// Since they were taken last.
     incidents: Vec<Incident>,
-    services: Services,
     standstills: Standstills,
     /// On an edge to an address of which nobody knows whose it is; the other end may still come.
     unresolved: VecDeque<(Ktime, Key)>,
@@ -134,19 +134,8 @@ impl Sockets {
         std::mem::take(&mut self.incidents)
     }
 
-    /// From now on there is somebody who knows servers behind translated addresses.
-    pub(super) fn servers_are_known(&mut self) {
-        self.services.are_known();
-    }
-
-    pub(super) fn take_questions(&mut self) -> Vec<Question> {
-        self.services.take_questions()
-    }
-
-    pub(super) fn answer(&mut self, question: &Question, answer: Answer, now: Ktime) {
-        let Some(key) = self.services.answered(question, answer, now) else {
-            return;
-        };
+    /// Where the server of a connection is was asked.
+    pub(super) fn answered(&mut self, key: Key, answer: Answer) {
         if let Some(live) = self.live.get_mut(&key)
             && live.lone_client().is_some()
         {
@@ -215,13 +204,12 @@ impl Sockets {
             let Some(live) = self.live.get_mut(&key) else {
                 continue;
             };
-            if waits_for_end(live, &self.places, around)
-                || waits_for_answer(key, live, &mut self.services, &self.places, around)
+            if waits_for_end(live, &self.places, around) || waits_for_answer(key, live, &self.places, around)
             {
                 self.changed.push(key);
                 continue;
             }
-            account(live, &self.places, &mut self.names, around);
+            account(live, &self.places, around);
             if live.told == Told::No && is_unresolved(live) {
                 live.told = Told::Later;
                 self.unresolved.push_back((around.now, key));
@@ -310,7 +298,7 @@ impl Sockets {
         let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
         let local = (address::ip(state.local), state.local_port);
         edge.addresses = Some([local.0, remote.0]);
-        self.names.name(edge, (state.netns, local.0), &self.places, around.now);
+        around.names.name(edge, (state.netns, local.0), &self.places, around.now);
         edge.connections.failed += 1;
         match failure.class {
             FailureClass::Refused => edge.connections.refused += 1,
@@ -335,18 +323,6 @@ impl Sockets {
         around.topology.remember(key, recent, around.now);
     }
 
-    /// What a client was told that addresses are called.
-    pub(super) fn told(
-        &mut self,
-        client: IpAddr,
-        name: &Arc<str>,
-        addresses: &[(IpAddr, Duration)],
-        now: Ktime,
-    ) {
-        let client = self.places.client(client);
-        addresses.iter().for_each(|(ip, ttl)| self.names.add(client, *ip, name, *ttl, now));
-    }
-
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
         self.strays.syn_unanswered(stray, &self.places, around);
     }
@@ -361,37 +337,17 @@ fn waits_for_end(live: &Live, places: &Places, around: &Surroundings<'_>) -> boo
 }
 
 /// Whether it is not known yet where the server is; asks for it.
-fn waits_for_answer(
-    key: Key,
-    live: &mut Live,
-    services: &mut Services,
-    places: &Places,
-    around: &Surroundings<'_>,
-) -> bool {
-    let now = around.now;
-    let Some(client) = live.lone_client().copied() else {
+fn waits_for_answer(key: Key, live: &mut Live, places: &Places, around: &mut Surroundings<'_>) -> bool {
+    let Some(client) = live.lone_client() else {
         return false;
     };
-    let waits = match live.server {
-        Knowledge::Known(_) => return false,
-        Knowledge::Asked(at) => now.since(at) < services::PATIENCE,
-        Knowledge::NotAsked if places.listener(client.netns, client.remote).is_some() => return false,
-        Knowledge::NotAsked => {
-            live.server = services.ask(key, &client, now);
-            match live.server {
-                Knowledge::Known(_) => return false,
-                Knowledge::Asked(_) => true,
-                Knowledge::NotAsked => {
-                    now.since(live.connection.first_seen) < around.grace().saturating_add(services::PATIENCE)
-                }
-            }
-        }
-    };
-    if !waits {
-        around.vitals.add(Vital::ServersNotAsked, 1);
-        live.server = Knowledge::Known(Answer::Unknown);
+    if live.server == Knowledge::NotAsked && places.listener(client.netns, client.remote).is_some() {
+        return false;
     }
-    waits
+    let question = Question::new(Transport::Tcp, client.local, client.remote);
+    let since = live.connection.first_seen.plus(around.grace());
+    let about = (Subject::Connection(key), question);
+    around.services.waits(&mut live.server, about, since, around.now, around.vitals)
 }
 
 fn is_unresolved(live: &Live) -> bool {
@@ -426,7 +382,7 @@ fn tell_resolved(live: &mut Live, vitals: &Vitals) {
     vitals.add(by, 1);
 }
 
-fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Surroundings<'_>) {
+fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     leave_if_elsewhere(live, places, around);
     tell_resolved(live, around.vitals);
     let backend = live.backend();
@@ -449,7 +405,7 @@ fn account(live: &mut Live, places: &Places, names: &mut Names, around: &mut Sur
     edge.last_seen = around.now;
     edge.addresses = connection.sockets(backend).map(|sockets| sockets.map(|(ip, _)| ip));
     if let Some(client) = connection.end(Role::Client) {
-        names.name(edge, (client.netns, client.local.0), places, around.now);
+        around.names.name(edge, (client.netns, client.local.0), places, around.now);
     }
     if let rtt @ Some(_) = connection.rtt() {
         edge.network = Network { rtt, ..edge.network };

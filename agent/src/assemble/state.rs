@@ -19,9 +19,10 @@ use super::{
     incident::Incident,
     lookup::Lookup,
     lookups::{Ended, Lookups},
+    names::Names,
     requests::{Request, Requests, Tuple},
     resolutions::{ResolutionSeries, Resolutions},
-    services::{Answer, Question},
+    services::{Answer, Question, Services, Subject},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
     texts::Texts,
@@ -52,7 +53,9 @@ pub struct State {
     udp: Udp,
     topology: Topology,
     requests: Requests,
+    services: Services,
     lookups: Lookups,
+    names: Names,
     resolutions: Resolutions,
     traces: Traces,
     texts: Texts,
@@ -70,7 +73,9 @@ impl State {
             udp: Udp::default(),
             topology: Topology::default(),
             requests: Requests::default(),
+            services: Services::default(),
             lookups: Lookups::new(Arc::clone(&vitals)),
+            names: Names::default(),
             resolutions: Resolutions::default(),
             traces: Traces::default(),
             texts: Texts::default(),
@@ -177,7 +182,8 @@ impl State {
                 continue;
             };
             if let Body::Answer { addresses, .. } = &message.body {
-                self.sockets.told(ended.client.ip(), &ended.question.name, addresses, now);
+                let (client, name) = (self.sockets.places.client(ended.client.ip()), &ended.question.name);
+                addresses.iter().for_each(|(ip, ttl)| self.names.add(client, *ip, name, *ttl, now));
             }
             lookups.push(self.lookup(ended));
         }
@@ -202,18 +208,20 @@ impl State {
 
     /// From now on somebody takes [`State::questions`] and gives answers.
     pub fn servers_are_known(&mut self) {
-        self.sockets.servers_are_known();
+        self.services.are_known();
     }
 
     /// What came up since the last time: which servers are behind addresses that may be translated.
     #[must_use]
     pub fn questions(&mut self) -> Vec<Question> {
-        self.sockets.take_questions()
+        self.services.take_questions()
     }
 
     pub fn answers(&mut self, answers: &[(Question, Answer)], now: Ktime) {
         for (question, answer) in answers {
-            self.sockets.answer(question, *answer, now);
+            if let Some(Subject::Connection(key)) = self.services.answered(question, *answer, now) {
+                self.sockets.answered(key, *answer);
+            }
         }
         self.settle(now);
     }
@@ -271,13 +279,18 @@ impl State {
     }
 
     fn split(&mut self, now: Ktime) -> (&mut Sockets, Surroundings<'_>) {
-        let Self { directory, sockets, topology, requests, vitals, dump_every, .. } = self;
-        (sockets, Surroundings { directory, topology, requests, vitals, dump_every: *dump_every, now })
+        let (_, sockets, around) = self.split_udp(now);
+        (sockets, around)
     }
 
     fn split_udp(&mut self, now: Ktime) -> (&mut Udp, &mut Sockets, Surroundings<'_>) {
-        let Self { directory, sockets, udp, topology, requests, vitals, dump_every, .. } = self;
-        (udp, sockets, Surroundings { directory, topology, requests, vitals, dump_every: *dump_every, now })
+        let dump_every = self.dump_every;
+        let Self { directory, sockets, udp, topology, requests, services, names, vitals, .. } = self;
+        (
+            udp,
+            sockets,
+            Surroundings { directory, topology, requests, services, names, vitals, dump_every, now },
+        )
     }
 
     fn settle(&mut self, now: Ktime) {

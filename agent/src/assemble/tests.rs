@@ -25,7 +25,7 @@ use agent_common::{
 };
 
 use super::{
-    edge::{BothWays, Peer, Vip},
+    edge::{BothWays, Peer, Transport, Vip},
     services::{Answer, Question},
     state::State,
 };
@@ -379,7 +379,7 @@ fn header(now: Ktime) -> Header {
     Header { ktime_ns: now.0, ..Header::zeroed() }
 }
 
-/// The question must have been asked.
+/// The question must have been asked. `y:80` is a server that knows its client by the same name, `y:80<z:9` by another.
 #[track_caller]
 fn answered(state: &mut State, ends: [&str; 2], answer: &str, now: Ktime) {
     let socket = |text| {
@@ -387,12 +387,13 @@ fn answered(state: &mut State, ends: [&str; 2], answer: &str, now: Ktime) {
         super::address::socket(ip, port).unwrap()
     };
     let [client, server] = ends.map(socket);
-    let answer = match answer {
-        "same" => Answer::Same,
-        "unknown" => Answer::Unknown,
-        other => Answer::Other(socket(other)),
+    let answer = match answer.split_once('<') {
+        Some((server, client)) => Answer::Other { server: socket(server), client: socket(client) },
+        None if answer == "same" => Answer::Same,
+        None if answer == "unknown" => Answer::Unknown,
+        None => Answer::Other { server: socket(answer), client },
     };
-    state.answers(&[(Question { client, server }, answer)], now);
+    state.answers(&[(Question { transport: Transport::Tcp, client, server }, answer)], now);
 }
 
 fn edges(state: &State) -> String {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use agent_common::pure::packet::TCP;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
@@ -40,6 +41,13 @@ pub enum ConntrackError {
     Answer,
 }
 
+/// A connection, as one of its ends names both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub client: SocketAddr,
+    pub server: SocketAddr,
+}
+
 /// A socket to ask by.
 #[derive(Debug)]
 pub struct Conntrack {
@@ -62,23 +70,21 @@ impl Conntrack {
         let mut conntrack = Self { socket, n_asked: 0 };
         // Of no connection, to hear now whether it answers.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        conntrack.server_of(nowhere, nowhere)?;
+        conntrack.at_server(TCP, &Ends { client: nowhere, server: nowhere })?;
         Ok(conntrack)
     }
 
-    /// Where the connection that a client made to `server` has its server; `None` when it is not tracked.
+    /// How the server names the ends of a connection, or of what goes to and fro over UDP, that the client names so;
+    /// `None` when it is not tracked. `protocol`: its number.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to tell, or says what is not understood.
-    pub fn server_of(
-        &mut self,
-        client: SocketAddr,
-        server: SocketAddr,
-    ) -> Result<Option<SocketAddr>, ConntrackError> {
+    pub fn at_server(&mut self, protocol: u8, at_client: &Ends) -> Result<Option<Ends>, ConntrackError> {
         self.n_asked = self.n_asked.wrapping_add(1);
         let failed = |source: rustix::io::Errno| ConntrackError::Ask { source: source.into() };
-        send(&self.socket, &question(client, server, self.n_asked), SendFlags::empty()).map_err(failed)?;
+        send(&self.socket, &question(protocol, at_client, self.n_asked), SendFlags::empty())
+            .map_err(failed)?;
         let mut bytes = [0; MAX_ANSWER_BYTES];
         loop {
             let (n_bytes, _) = recv(&self.socket, &mut bytes[..], RecvFlags::empty()).map_err(failed)?;
@@ -86,17 +92,17 @@ impl Conntrack {
                 .map_err(|_| ConntrackError::Answer)?;
             // A late one, to a question that was given up.
             if answer.header.sequence_number == self.n_asked {
-                return meaning(&answer.payload);
+                return meaning(at_client, &answer.payload);
             }
         }
     }
 }
 
-fn question(client: SocketAddr, server: SocketAddr, number: u32) -> Vec<u8> {
+fn question(protocol: u8, Ends { client, server }: &Ends, number: u32) -> Vec<u8> {
     let tuple = vec![
         Tuple::Ip(vec![IPTuple::SourceAddress(client.ip()), IPTuple::DestinationAddress(server.ip())]),
         Tuple::Proto(vec![
-            ProtoTuple::Protocol(Protocol::Tcp),
+            ProtoTuple::Protocol(Protocol::from(protocol)),
             ProtoTuple::SourcePort(client.port()),
             ProtoTuple::DestinationPort(server.port()),
         ]),
@@ -117,8 +123,10 @@ fn question(client: SocketAddr, server: SocketAddr, number: u32) -> Vec<u8> {
     bytes
 }
 
-/// Whoever answers the client is the server.
-fn meaning(answer: &NetlinkPayload<NetfilterMessage>) -> Result<Option<SocketAddr>, ConntrackError> {
+fn meaning(
+    at_client: &Ends,
+    answer: &NetlinkPayload<NetfilterMessage>,
+) -> Result<Option<Ends>, ConntrackError> {
     match answer {
         NetlinkPayload::Error(error) => {
             let source = error.to_io();
@@ -131,36 +139,49 @@ fn meaning(answer: &NetlinkPayload<NetfilterMessage>) -> Result<Option<SocketAdd
             inner: NetfilterMessageInner::Conntrack(ConntrackMessage::New(entry)),
             ..
         }) => {
-            let reply = entry.iter().find_map(|it| match it {
-                ConntrackAttribute::CtaTupleReply(tuple) => Some(tuple),
-                _ => None,
-            });
-            reply.and_then(|it| sender(it)).map(Some).ok_or(ConntrackError::Answer)
+            let (mut began, mut replied) = (None, None);
+            for part in entry {
+                match part {
+                    ConntrackAttribute::CtaTupleOrig(tuple) => began = ends(tuple),
+                    ConntrackAttribute::CtaTupleReply(tuple) => replied = ends(tuple),
+                    _ => {}
+                }
+            }
+            let ([client, server], [replies, hears]) = began.zip(replied).ok_or(ConntrackError::Answer)?;
+            // An entry is found by either way: who was taken for the client is the server of this one.
+            let is_asked_for = Ends { client, server } == *at_client;
+            Ok(is_asked_for.then_some(Ends { client: hears, server: replies }))
         }
         _ => Err(ConntrackError::Answer),
     }
 }
 
-fn sender(tuple: &[Tuple]) -> Option<SocketAddr> {
-    let (mut ip, mut port) = (None, None);
+/// Who sends, and who it is sent to.
+fn ends(tuple: &[Tuple]) -> Option<[SocketAddr; 2]> {
+    let (mut ips, mut ports) = ([None; 2], [None; 2]);
     for part in tuple {
         match part {
             Tuple::Ip(parts) => {
                 for part in parts {
-                    if let IPTuple::SourceAddress(address) = part {
-                        ip = Some(address.to_canonical());
+                    match part {
+                        IPTuple::SourceAddress(ip) => ips[0] = Some(ip.to_canonical()),
+                        IPTuple::DestinationAddress(ip) => ips[1] = Some(ip.to_canonical()),
+                        _ => {}
                     }
                 }
             }
             Tuple::Proto(parts) => {
                 for part in parts {
-                    if let ProtoTuple::SourcePort(number) = part {
-                        port = Some(*number);
+                    match part {
+                        ProtoTuple::SourcePort(port) => ports[0] = Some(*port),
+                        ProtoTuple::DestinationPort(port) => ports[1] = Some(*port),
+                        _ => {}
                     }
                 }
             }
             _ => {}
         }
     }
-    Some(SocketAddr::new(ip?, port?))
+    let socket = |n: usize| Some(SocketAddr::new(ips[n]?, ports[n]?));
+    Some([socket(0)?, socket(1)?])
 }

@@ -23,7 +23,7 @@ mod uprobes;
 
 pub use btf::BtfError;
 pub use calibrate::Prices;
-pub use conntrack::{Conntrack, ConntrackError};
+pub use conntrack::{Conntrack, ConntrackError, Ends};
 pub use error::{KernelError, Refused};
 pub use forms::Forms;
 pub use interfaces::{Hooked, Interfaces};

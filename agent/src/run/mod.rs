@@ -34,7 +34,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::{error::RunError, kernel_thread::DRAIN_EVERY};
+pub use self::{error::RunError, kernel_thread::DRAIN_EVERY, servers::answer};
 use self::{
     kernel_thread::KernelThread,
     message::ToOwner,

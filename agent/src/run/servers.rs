@@ -6,11 +6,16 @@ use std::{
     time::Duration,
 };
 
+use agent_common::pure::packet;
+
 use super::{RunError, error, message::ToOwner, threads::Thread};
 use crate::{
-    assemble::services::{Answer, Question},
+    assemble::{
+        edge::Transport,
+        services::{Answer, Question},
+    },
     clock::{self, Ktime},
-    kernel::{Conntrack, ConntrackError},
+    kernel::{Conntrack, ConntrackError, Ends},
     vitals::{Part, Vitals},
 };
 
@@ -76,18 +81,11 @@ impl Work {
     }
 
     fn answer(&mut self, question: &Question) -> Answer {
-        let Some(conntrack) = &mut self.conntrack else {
-            return Answer::Unknown;
-        };
-        match conntrack.server_of(question.client, question.server) {
-            Ok(Some(server)) if server == question.server => Answer::Same,
-            Ok(Some(server)) => Answer::Other(server),
-            Ok(None) => Answer::Unknown,
-            Err(error) => {
-                self.warn(&error);
-                Answer::Unknown
-            }
-        }
+        let answer = self.conntrack.as_mut().map_or(Ok(Answer::Unknown), |it| answer(it, question));
+        answer.unwrap_or_else(|error| {
+            self.warn(&error);
+            Answer::Unknown
+        })
     }
 
     /// Once: it costs nothing but names.
@@ -97,4 +95,23 @@ impl Work {
             tracing::warn!(%error, "Services whose servers are elsewhere are shown by their own addresses.");
         }
     }
+}
+
+/// What connection tracking says of a question.
+///
+/// # Errors
+///
+/// When the kernel refuses to tell, or says what is not understood.
+pub fn answer(conntrack: &mut Conntrack, question: &Question) -> Result<Answer, ConntrackError> {
+    let protocol = match question.transport {
+        Transport::Tcp => packet::TCP,
+        Transport::Udp => packet::UDP,
+    };
+    let at_client = Ends { client: question.client, server: question.server };
+    let at_server = conntrack.at_server(protocol, &at_client)?;
+    Ok(match at_server {
+        Some(Ends { server, .. }) if server == question.server => Answer::Same,
+        Some(Ends { server, client }) => Answer::Other { server, client },
+        None => Answer::Unknown,
+    })
 }
