@@ -119,7 +119,7 @@ wire! {
 
 wire! {
     /// As [`KernelLayout`], for what tells how a connection fares.
-    pub struct TcpLayout: 56 bytes {
+    pub struct TcpLayout: 60 bytes {
         /// The byte of a bit field, in its lower five bits.
         pub icsk_ca_state: u32,
         pub icsk_pending: u32,
@@ -134,6 +134,7 @@ wire! {
         pub tcp_bytes_acked: u32,
         pub sock_ack_backlog: u32,
         pub sock_max_ack_backlog: u32,
+        pub inet_sport: u32,
         /// No offset: nanoseconds of a jiffy, the unit of times in `tcp_sock`.
         pub jiffy_ns: u32,
     }

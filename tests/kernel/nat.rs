@@ -18,6 +18,8 @@ use agent_common::pure::packet::{TCP, UDP};
 use tests::{
     Assembled, Cluster, NetNs, Observer, Target,
     cluster::{BACKEND, BACKEND_PORT, SERVICE, Translation},
+    eventually,
+    netns::Refusal,
     paths::built,
     pods::{BRIDGE, REMOTE},
     require_admin, require_bpf,
@@ -181,6 +183,38 @@ fn connection_tracking_tells_what_it_does_not_know() {
     assert_eq!(conntrack.at_server(TCP, &itself).unwrap(), Some(itself), "its own address");
     assert_eq!(conntrack.at_server(TCP, &ends(server, client)).unwrap(), None, "the server is no client");
     assert_eq!(conntrack.at_server(UDP, &itself).unwrap(), None, "another protocol");
+}
+
+/// A SYN that is not answered, and one that is refused: of the latter connection tracking knows nothing any more.
+#[test]
+fn a_connect_to_a_service_that_fails_is_at_its_server() {
+    require_bpf!();
+    require_admin!();
+    let mut observer = Observer::load();
+    let mut scene = Scene::new(Translation::Tracked);
+    let mut conntrack = conntrack(&scene.cluster);
+    let pids = [scene.client.pid(), scene.server.pid()];
+    let mut assembled = Assembled::new(&pids);
+    assembled.servers_are_known();
+    connect(&mut scene.client, &mut scene.server, SERVICE, 1001);
+    assembled.take(&mut observer, &pids);
+    for (refusal, class) in [(Refusal::Drop, "abandoned"), (Refusal::Reset, "refused")] {
+        scene.cluster.server.refuse(BACKEND_PORT, refusal);
+        let failed = scene.client.ask(&format!("connect {SERVICE} 300"));
+        assert!(failed["error"].is_string(), "{failed}");
+        scene.cluster.server.accept_all();
+        let edge = eventually(class, || {
+            assembled.take(&mut observer, &pids);
+            let asked = assembled.answers(|it| answer(&mut conntrack, it));
+            println!("{class}: {asked} asked");
+            let edges = assembled.edges(SERVICE.port());
+            edges.into_iter().find(|it| match class {
+                "refused" => it.connections.refused == 1,
+                _ => it.connections.abandoned == 1,
+            })
+        });
+        assert!(is(&edge, &(pids[0], pids[1], SERVICE.port(), VIA, 1001)), "{class}: {edge:#?}");
+    }
 }
 
 /// What is assembled of the client's ends only.

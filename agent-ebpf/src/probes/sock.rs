@@ -131,6 +131,11 @@ fn closes(sk: *mut c_void, old: i32) {
     if resets && state.flags & (flag::RST_IN | flag::RST_OUT) == 0 {
         state.flags |= flag::RST_OUT;
     }
+    // Not chosen yet at SYN_SENT, and given back by now; the header that was sent with it is still there.
+    if connects && state.local_port == 0 && has(offset!(TCP_LAYOUT.inet_sport)) {
+        let port: u16 = read::field(sk, offset!(TCP_LAYOUT.inet_sport));
+        state.local_port = u16::from_be(port);
+    }
     if connects || is_connection(state) {
         ended(sk, state, if connects { ConnectFailed::KIND } else { Closed::KIND });
     }

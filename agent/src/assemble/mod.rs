@@ -9,6 +9,7 @@ mod directory;
 pub mod doubling;
 pub mod edge;
 pub mod failure;
+mod failures;
 pub mod faults;
 pub mod histogram;
 mod http;

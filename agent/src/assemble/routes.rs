@@ -69,7 +69,8 @@ pub(super) fn party(tgid: Tgid, ip: IpAddr, directory: &Directory) -> Party {
 }
 
 /// Who listens at an address that belongs to whatever namespace of this node, or the address.
-fn behind(at: (IpAddr, u16), places: &Places, directory: &Directory) -> Party {
+#[must_use]
+pub(super) fn behind(at: (IpAddr, u16), places: &Places, directory: &Directory) -> Party {
     places.listener_anywhere(at).map_or(Party::Address(at.0), |tgid| party(tgid, at.0, directory))
 }
 

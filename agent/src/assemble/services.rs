@@ -4,14 +4,16 @@
 //! not asked --question--> asked --answer, or none in time--> known
 //!
 //! A service may have many servers, so there is a question for each connection. That an address is no
-//! service's, or that nobody knows, is remembered for a while.
+//! service's, or that nobody knows, is remembered for a while; and who served, for connects that reach nobody.
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     time::Duration,
 };
 
 use ahash::AHashMap;
+use lru::LruCache;
 
 use super::{connection::Key, edge::Transport};
 use crate::{
@@ -26,6 +28,11 @@ const MAX_REMEMBERED: usize = 4096;
 const OWN_FOR: Duration = Duration::from_secs(60);
 /// Rules and connections that are not tracked now may be soon.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+/// Addresses of services, and how many servers are remembered of each.
+const MAX_SERVICES: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+const MAX_SERVERS: usize = 8;
+/// A server may leave its service.
+const SERVES_FOR: Duration = Duration::from_secs(5 * 60);
 /// A connection waits so long for its answer, and as long again for room to ask.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -59,6 +66,20 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Connection(Key),
+    /// A connect that failed.
+    Failure,
+}
+
+/// Who served those that used an address, if it is a service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Nobody, as far as is known.
+    Nobody,
+    One(SocketAddr),
+    /// All of them by one port.
+    Several {
+        port: u16,
+    },
 }
 
 /// What is known of the server of one connection.
@@ -71,13 +92,27 @@ pub(super) enum Knowledge {
 }
 
 /// Questions and answers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Services {
     is_answered: bool,
     questions: Vec<Question>,
     asked: AHashMap<Question, Subject>,
     /// Addresses that are nobody's service, or that nobody knows.
     remembered: AHashMap<(Transport, SocketAddr), (Ktime, Answer)>,
+    /// Who served last behind an address, the newest last.
+    servers: LruCache<(Transport, SocketAddr), Vec<(SocketAddr, Ktime)>, ahash::RandomState>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            is_answered: false,
+            questions: Vec::new(),
+            asked: AHashMap::new(),
+            remembered: AHashMap::new(),
+            servers: LruCache::with_hasher(MAX_SERVICES, ahash::RandomState::new()),
+        }
+    }
 }
 
 impl Services {
@@ -116,7 +151,7 @@ impl Services {
     }
 
     /// Asks for the server of a connection, unless it is known already; `NotAsked` when there is no room.
-    fn ask(&mut self, subject: Subject, question: Question, now: Ktime) -> Knowledge {
+    pub(super) fn ask(&mut self, subject: Subject, question: Question, now: Ktime) -> Knowledge {
         if question.server.ip().is_loopback() {
             return Knowledge::Known(Answer::Same);
         }
@@ -139,8 +174,13 @@ impl Services {
     /// What the question was about; `None` when nobody asked.
     pub(super) fn answered(&mut self, question: &Question, answer: Answer, now: Ktime) -> Option<Subject> {
         let subject = self.asked.remove(question)?;
+        if let Answer::Other { server, .. } = answer {
+            self.served(question.transport, question.server, server, now);
+        }
         let remembered_for = match answer {
             Answer::Same => OWN_FOR,
+            // Of others there is something to know all the same.
+            Answer::Unknown if subject == Subject::Failure => return Some(subject),
             Answer::Unknown => UNKNOWN_FOR,
             Answer::Other { .. } => Duration::ZERO,
         };
@@ -151,6 +191,36 @@ impl Services {
             self.remembered.insert(address, (now.plus(remembered_for), answer));
         }
         Some(subject)
+    }
+
+    /// Somebody used the address of a service and got a server.
+    pub(super) fn served(
+        &mut self,
+        transport: Transport,
+        service: SocketAddr,
+        server: SocketAddr,
+        now: Ktime,
+    ) {
+        let servers = self.servers.get_or_insert_mut((transport, service), Vec::new);
+        servers.retain(|(it, _)| *it != server);
+        if MAX_SERVERS <= servers.len() {
+            servers.remove(0);
+        }
+        servers.push((server, now));
+    }
+
+    pub(super) fn behind(&self, transport: Transport, service: SocketAddr, now: Ktime) -> Behind {
+        let servers = self.servers.peek(&(transport, service)).into_iter().flatten();
+        let mut serving = servers.filter(|(_, at)| now.since(*at) < SERVES_FOR).map(|(it, _)| *it);
+        match (serving.next(), serving.next()) {
+            (None, _) => Behind::Nobody,
+            (Some(one), None) => Behind::One(one),
+            (Some(one), Some(other)) => {
+                let port = one.port();
+                let is_same = other.port() == port && serving.all(|it| it.port() == port);
+                if is_same { Behind::Several { port } } else { Behind::Nobody }
+            }
+        }
     }
 
     /// Without room it is asked again, which is all that is lost.

@@ -16,19 +16,17 @@ use super::{
     address,
     connection::{Connection, Counted, End, Key, Update},
     directory::Directory,
-    edge::{BothWays, Confidence, Network, Transport},
-    failure::{ConnectFailure, FailureClass},
+    edge::{Confidence, Network, Transport},
     incident::{self, Incident},
     names::Names,
     places::Places,
-    recent::{Outcome, Recent},
     requests::Requests,
     role::Role,
-    routes::{party, route, server_at, tuples},
+    routes::{route, tuples},
     services::{Answer, Knowledge, Question, Services, Subject},
     standstills::Standstills,
     strays::Strays,
-    topology::{EdgeKey, Route, Topology},
+    topology::{EdgeKey, Topology},
 };
 use crate::{
     clock::Ktime,
@@ -277,52 +275,6 @@ impl Sockets {
         self.strays.sweep(around.topology);
     }
 
-    pub(super) fn connect_failed(
-        &mut self,
-        row: &Row,
-        failure: &ConnectFailure,
-        around: &mut Surroundings<'_>,
-    ) {
-        let state = &row.state;
-        let client = party(Tgid(state.tgid), address::ip(state.local), around.directory);
-        let remote = (failure.server.ip(), failure.server.port());
-        let server = server_at(remote, state.netns, &self.places, around.directory);
-        let route = Route {
-            client,
-            server,
-            port: remote.1,
-            transport: Transport::Tcp,
-            vip: None,
-            confidence: Confidence::Exact,
-        };
-        let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
-        let local = (address::ip(state.local), state.local_port);
-        edge.addresses = Some([local.0, remote.0]);
-        around.names.name(edge, (state.netns, local.0), &self.places, around.now);
-        edge.connections.failed += 1;
-        match failure.class {
-            FailureClass::Refused => edge.connections.refused += 1,
-            FailureClass::TimedOut => edge.connections.timed_out += 1,
-            FailureClass::Abandoned => edge.connections.abandoned += 1,
-            FailureClass::Unreachable => edge.connections.unreachable += 1,
-            FailureClass::Reset => edge.connections.connect_reset += 1,
-            FailureClass::Other => edge.connections.other += 1,
-        }
-        let recent = Recent {
-            client: local,
-            server: remote,
-            client_tgid: Tgid(state.tgid),
-            server_tgid: Tgid(0),
-            began: failure.lasted.map(|lasted| failure.at.minus(lasted)),
-            ended: failure.at,
-            bytes: BothWays::default(),
-            retransmits: failure.syns.saturating_sub(1).into(),
-            rtt: None,
-            outcome: Outcome::Failed(failure.class),
-        };
-        around.topology.remember(key, recent, around.now);
-    }
-
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
         self.strays.syn_unanswered(stray, &self.places, around);
     }
@@ -364,7 +316,7 @@ fn tell_unresolved(live: &mut Live, vitals: &Vitals) {
 }
 
 /// How it came to be known that an address is translated, once for each connection.
-fn tell_resolved(live: &mut Live, vitals: &Vitals) {
+fn tell_resolved(live: &mut Live, around: &mut Surroundings<'_>) {
     if live.told == Told::Yes {
         return;
     }
@@ -373,18 +325,22 @@ fn tell_resolved(live: &mut Live, vitals: &Vitals) {
         ((Some(client), Some(server)), _)
             if client.remote != server.local || client.local != server.remote =>
         {
+            if client.remote != server.local {
+                let (service, server) = (client.remote.into(), server.local.into());
+                around.services.served(Transport::Tcp, service, server, around.now);
+            }
             Vital::NatBySequence
         }
         ((Some(_), None), Some(_)) => Vital::NatByConntrack,
         _ => return,
     };
     live.told = Told::Yes;
-    vitals.add(by, 1);
+    around.vitals.add(by, 1);
 }
 
 fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     leave_if_elsewhere(live, places, around);
-    tell_resolved(live, around.vitals);
+    tell_resolved(live, around);
     let backend = live.backend();
     let connection = &mut live.connection;
     let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {

@@ -15,6 +15,7 @@ use super::{
     directory::Directory,
     edge::Edges,
     failure::ConnectFailure,
+    failures::Failures,
     http,
     incident::Incident,
     lookup::Lookup,
@@ -50,6 +51,7 @@ pub struct Output {
 pub struct State {
     directory: Directory,
     sockets: Sockets,
+    failures: Failures,
     udp: Udp,
     topology: Topology,
     requests: Requests,
@@ -70,6 +72,7 @@ impl State {
         Self {
             directory: Directory::default(),
             sockets: Sockets::default(),
+            failures: Failures::default(),
             udp: Udp::default(),
             topology: Topology::default(),
             requests: Requests::default(),
@@ -219,8 +222,13 @@ impl State {
 
     pub fn answers(&mut self, answers: &[(Question, Answer)], now: Ktime) {
         for (question, answer) in answers {
-            if let Some(Subject::Connection(key)) = self.services.answered(question, *answer, now) {
-                self.sockets.answered(key, *answer);
+            let Some(subject) = self.services.answered(question, *answer, now) else {
+                continue;
+            };
+            let (Parts { sockets, failures, .. }, mut around) = self.split(now);
+            match subject {
+                Subject::Connection(key) => sockets.answered(key, *answer),
+                Subject::Failure => failures.answered(question, *answer, &sockets.places, &mut around),
             }
         }
         self.settle(now);
@@ -237,7 +245,7 @@ impl State {
         rows.iter().for_each(|row| self.sockets.listener(row, now, &self.vitals));
         rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
-        let (sockets, around) = self.split(now);
+        let (Parts { sockets, .. }, around) = self.split(now);
         sockets.dump_ends(&around);
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
         self.sockets.take_incidents()
@@ -246,14 +254,14 @@ impl State {
     /// Takes a whole dump of the UDP flows, and what was counted of all when it began. Returns those that are
     /// over: the kernel half may forget them.
     pub fn flows(&mut self, rows: &[FlowRow], totals: &FlowTotals, now: Ktime) -> Vec<FlowKey> {
-        let (udp, sockets, mut around) = self.split_udp(now);
+        let (Parts { sockets, udp, .. }, mut around) = self.split(now);
         udp.rows(rows, totals, &mut sockets.places, &mut around);
         udp.ended()
     }
 
     /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.
     pub fn tick(&mut self, now: Ktime) {
-        let (sockets, around) = self.split(now);
+        let (Parts { sockets, .. }, around) = self.split(now);
         sockets.sweep(&around);
         self.udp.sweep(now);
         self.settle(now);
@@ -278,43 +286,37 @@ impl State {
         self.traces.snapshot()
     }
 
-    fn split(&mut self, now: Ktime) -> (&mut Sockets, Surroundings<'_>) {
-        let (_, sockets, around) = self.split_udp(now);
-        (sockets, around)
-    }
-
-    fn split_udp(&mut self, now: Ktime) -> (&mut Udp, &mut Sockets, Surroundings<'_>) {
+    fn split(&mut self, now: Ktime) -> (Parts<'_>, Surroundings<'_>) {
         let dump_every = self.dump_every;
-        let Self { directory, sockets, udp, topology, requests, services, names, vitals, .. } = self;
-        (
-            udp,
-            sockets,
-            Surroundings { directory, topology, requests, services, names, vitals, dump_every, now },
-        )
+        let Self { directory, sockets, failures, udp, topology, requests, services, names, vitals, .. } =
+            self;
+        let around = Surroundings { directory, topology, requests, services, names, vitals, dump_every, now };
+        (Parts { sockets, failures, udp }, around)
     }
 
     fn settle(&mut self, now: Ktime) {
-        let (udp, sockets, mut around) = self.split_udp(now);
+        let (Parts { sockets, failures, udp }, mut around) = self.split(now);
         sockets.settle(&mut around);
+        failures.settle(&sockets.places, &mut around);
         udp.settle(&sockets.places, &mut around);
         self.requests.settle(now, self.dump_every, &mut self.topology, &self.vitals);
     }
 
     fn socket(&mut self, row: &Row, closed: Option<Ktime>, now: Ktime) {
-        let (sockets, mut around) = self.split(now);
+        let (Parts { sockets, .. }, mut around) = self.split(now);
         sockets.socket(row, closed, &mut around);
     }
 
     fn connect_failed(&mut self, record: &ConnectFailed, now: Ktime) -> ConnectFailure {
         let client = self.knows(Tgid(record.row.state.tgid)).map(Arc::clone);
         let failure = ConnectFailure::new(record, client);
-        let (sockets, mut around) = self.split(now);
-        sockets.connect_failed(&record.row, &failure, &mut around);
+        let (Parts { sockets, failures, .. }, mut around) = self.split(now);
+        failures.add(record, &failure, &sockets.places, &mut around);
         failure
     }
 
     fn udp_owner(&mut self, record: &UdpOwner, now: Ktime) {
-        let (udp, sockets, around) = self.split_udp(now);
+        let (Parts { sockets, udp, .. }, around) = self.split(now);
         udp.owner(record, &mut sockets.places, &around);
     }
 
@@ -322,7 +324,7 @@ impl State {
         match stray.what {
             what::RST_UNMATCHED => self.vitals.add(Vital::ResetsUnmatched, stray.count - stray.count / 2),
             what::SYN_UNANSWERED => {
-                let (sockets, mut around) = self.split(now);
+                let (Parts { sockets, .. }, mut around) = self.split(now);
                 sockets.syn_unanswered(stray, &mut around);
             }
             _ => self.vitals.add(Vital::RecordsContradictory, 1),
@@ -348,6 +350,13 @@ impl State {
         }
         Some(span)
     }
+}
+
+/// What is made of what the sockets tell.
+struct Parts<'a> {
+    sockets: &'a mut Sockets,
+    failures: &'a mut Failures,
+    udp: &'a mut Udp,
 }
 
 /// `None` when its connection has no name.

@@ -353,10 +353,11 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
                 let row = dumped(&[&["open"], words].concat());
                 state.events(&[Event::Closed(Closed { header: header(now), row })], now);
             }
-            ["failed", tgid, local, remote, errno] => {
+            ["failed", tgid, local, remote, errno, ref faults @ ..] => {
                 let mut row = row(tgid, local, remote, "0/0");
                 row.state.role = role::CLIENT;
                 row.figures.error = errno.parse().unwrap();
+                faults.iter().for_each(|it| fault(&mut row, it));
                 state.events(&[Event::ConnectFailed(ConnectFailed { header: header(now), row })], now);
             }
             ["call", tgid, local, remote, status] => {

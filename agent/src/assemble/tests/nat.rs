@@ -138,6 +138,94 @@ fn a_late_answer_moves_the_connection() {
     assert_eq!(vitals.get(Vital::NatUnresolved), 1);
 }
 
+/// Connection tracking knows for a while whom the SYN was for.
+#[test]
+fn a_failed_connect_is_at_the_server_behind_its_service() {
+    let failed = "0 known; 0 failed 1 a:40000 x:80 0";
+    check(failed, "");
+    check(
+        &format!("{failed}; 0 answer a:40000 x:80 y:7100"),
+        "p1 -> 10.9.0.121:80 opened 0 active 0 bytes 0/0 exact vip 10.9.0.120>7100 abandoned 1",
+    );
+    check(
+        &format!("0 listen 2 b:7100; {failed}; 0 answer a:40000 x:80 b:7100<z:99"),
+        "p1 -> p2:80 opened 0 active 0 bytes 0/0 exact vip 10.9.0.120>7100 abandoned 1",
+    );
+    check(
+        &format!("{failed}; 0 answer a:40000 x:80 same"),
+        "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact abandoned 1",
+    );
+}
+
+/// The kernel forgets at once whom it was for.
+#[test]
+fn a_refused_connect_is_at_the_one_that_served_before() {
+    let served = "0 known; 0 open 1 client a:40000 x:80 1/2; 0 answer a:40000 x:80 y:7100";
+    check(
+        &format!("{served}; 1 failed 1 a:40001 x:80 111 rst-in"),
+        "p1 -> 10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100 refused 1",
+    );
+    check(
+        "0 open 1 client a:40000 x:80 1/2 & open 2 server x:80>b:7100 a:40000 2/1; \
+         1 failed 1 a:40001 x:80 111 rst-in",
+        "p1 -> 10.9.0.98:80 opened 0 active 0 bytes 0/0 exact vip 10.9.0.120>7100 refused 1; \
+         p1 -> p2:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100",
+    );
+    let to_one = "p1 -> 10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100";
+    let at_the_service = "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact vip 10.9.0.120>7100";
+    // No reset: it was turned away before it came there.
+    check(
+        &format!("{served}; 1 failed 1 a:40001 x:80 111; 1 answer a:40001 x:80 unknown"),
+        &format!("{at_the_service} refused 1; {to_one}"),
+    );
+    check(
+        &format!("{served}; 1 failed 1 a:40001 x:80 113; 1 answer a:40001 x:80 unknown"),
+        &format!("{at_the_service} unreachable 1; {to_one}"),
+    );
+    // There are two.
+    let two = format!("{served}; 0 open 1 client a:40002 x:80 0/0; 0 answer a:40002 x:80 z:7100");
+    check(
+        &format!("{two}; 1 open 1 client a:40002 x:80 3/4; 1 failed 1 a:40001 x:80 111 rst-in"),
+        &format!(
+            "{at_the_service} refused 1; {to_one}; \
+             p1 -> 10.9.0.122:80 opened 1 active 1 bytes 3/4 exact vip 10.9.0.120>7100"
+        ),
+    );
+    // That is long ago.
+    check(
+        &format!("{served}; 301 failed 1 a:40001 x:80 111 rst-in"),
+        &format!("p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact refused 1; {to_one}"),
+    );
+}
+
+/// Whatever is known, and whenever: the connect failed, and is on an edge.
+#[test]
+fn a_failed_connect_is_never_lost() {
+    let edge = "p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact timed_out 1";
+    for story in [
+        "0 failed 1 a:40000 x:80 110",
+        "0 known; 0 failed 1 a:0 x:80 110",
+        "0 known; 0 failed 1 a:40000 x:80 110; 0 answer a:40000 x:80 unknown",
+        "0 known; 0 failed 1 a:40000 x:80 110; 1 tick; 2 answer a:40000 x:80 y:7100",
+    ] {
+        check(story, edge);
+    }
+    let vitals = check("0 known; 0 failed 1 a:40000 x:80 110; 1 tick", edge);
+    assert_eq!(vitals.get(Vital::ServersNotAsked), 1);
+    // Of one that nobody tracked it does not follow that nothing is.
+    check(
+        "0 known; 0 failed 1 a:40000 x:80 110; 0 answer a:40000 x:80 unknown; \
+         0 open 1 client a:40001 x:80 1/2; 0 answer a:40001 x:80 y:7100",
+        &format!("{edge}; p1 -> 10.9.0.121:80 opened 1 active 1 bytes 1/2 exact vip 10.9.0.120>7100"),
+    );
+    let mut story = String::from("0 known");
+    for port in 0..70 {
+        story.push_str(&format!("; 0 failed 1 a:{} x:{} 110", 1000 + port, 2000 + port));
+    }
+    let (state, vitals) = told(&format!("{story}; 1 tick"));
+    assert_eq!((state.edges().len(), vitals.get(Vital::ServersNotAsked)), (70, 70));
+}
+
 #[test]
 fn questions_are_bounded_and_those_left_out_are_counted() {
     let mut story = String::from("0 known; 0 listen 2 b:80");

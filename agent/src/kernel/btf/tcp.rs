@@ -9,6 +9,7 @@ const CLASSES: &str = "retransmits by their cause";
 const EPISODES: &str = "retransmission time-outs";
 const STANDSTILLS: &str = "how open connections fare";
 const QUEUES: &str = "accept queues";
+const PORTS: &str = "servers of failed connects to services";
 
 /// `offset`: of a field by its path.
 pub(super) fn layout(
@@ -38,6 +39,7 @@ pub(super) fn layout(
         tcp_bytes_acked: at("tcp_sock.bytes_acked", STANDSTILLS),
         sock_ack_backlog: at("sock.sk_ack_backlog", QUEUES),
         sock_max_ack_backlog: at("sock.sk_max_ack_backlog", QUEUES),
+        inet_sport: at("inet_sock.inet_sport", PORTS),
         jiffy_ns,
     };
     (layout, refused)
