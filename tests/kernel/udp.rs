@@ -2,9 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use agent::assemble::edge::{BothWays, Confidence, Edge, Peer, Transport};
+use agent::{
+    assemble::edge::{BothWays, Confidence, Edge, Peer, Transport, Vip},
+    kernel::Conntrack,
+    vitals::Vital,
+};
 use tests::{
-    Assembled, NetNs, Observer, Pods, Target, eventually,
+    Assembled, Cluster, NetNs, Observer, Pods, Target,
+    cluster::{BACKEND_PORT, SERVICE, Translation},
+    eventually,
     paths::built,
     pods::{BRIDGE, MACVLAN, POD_A, POD_B, REMOTE, TUNNELLED, UPLINK},
     require_admin, require_bpf,
@@ -252,4 +258,45 @@ fn a_server_without_a_connection_has_its_process_and_its_role() {
     assert_eq!(edge.packets, BothWays { to_server: 1, to_client: 1 });
     assert_eq!(observer.messages.len(), 2, "question and answer are copied, each once");
     println!("{} -> {}: {:?}, {:?}", pids[0], pids[1], edge.bytes, edge.confidence);
+}
+
+/// A pod sends to the address of a service, a pod answers: both ways are met as they are sent and as they arrive,
+/// under different addresses.
+#[test]
+fn a_service_over_udp_is_one_edge_with_its_server_and_each_byte_counts_once() {
+    require_bpf!();
+    require_admin!();
+    let cluster = Cluster::new(Translation::Tracked);
+    let mut observer = Observer::load();
+    let _hooks = cluster.hook(&mut observer);
+    let mut conntrack = cluster.node.inside(|| Conntrack::open().unwrap());
+    let conn = built("target-conn");
+    let mut server = Target::start(cluster.server.command(&conn));
+    let mut client = Target::start(cluster.client.command(&conn));
+    let pids = [client.pid(), server.pid()];
+    let mut assembled = Assembled::new(&pids);
+    assembled.within(netns_of(&cluster.node), [IpAddr::V4(BRIDGE), IpAddr::V4(UPLINK)]);
+    assembled.servers_are_known();
+    assembled.take(&mut observer, &pids);
+    server.ask(&format!("udp 0.0.0.0:{BACKEND_PORT}"));
+    client.ask(&format!("udp {POD_A}:0"));
+    client.ask(&format!("send_to 1 {SERVICE} 3 100"));
+    let from = server.ask("recv_from 1 3")["from"].as_str().unwrap().to_owned();
+    server.ask(&format!("send_to 1 {from} 1 1400"));
+    assert_eq!(client.ask("recv_from 1 1")["from"], SERVICE.to_string());
+    let mut asked = 0;
+    let want = BothWays { to_server: 300, to_client: 1400 };
+    let vip = Some(Vip { ip: (*SERVICE.ip()).into(), backend_port: BACKEND_PORT });
+    let edge = eventually("the edge", || {
+        assembled.take(&mut observer, &pids);
+        asked += assembled.answers(|it| agent::run::answer(&mut conntrack, it).unwrap());
+        assembled.edges(SERVICE.port()).into_iter().find(|it| it.vip == vip && it.bytes == want)
+    });
+    assert!(matches!(&edge.client, Peer::Process(it) if it.tgid.0 == pids[0]), "{edge:?}");
+    assert!(matches!(&edge.server, Peer::Process(it) if it.tgid.0 == pids[1]), "{edge:?}");
+    assert_eq!(edge.packets, BothWays { to_server: 3, to_client: 1 });
+    // No other edge has a part of it: neither the service's nor that of the masqueraded address.
+    let others = [assembled.edges(SERVICE.port()).len(), assembled.edges(BACKEND_PORT).len()];
+    assert_eq!((others, asked, assembled.vital(Vital::NatByConntrack)), ([1, 0], 1, 1));
+    println!("{from} is the client to its server; {:?} on one edge", edge.bytes);
 }

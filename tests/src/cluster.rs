@@ -2,9 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use agent::kernel::{Hooked, Interfaces};
+
 use crate::{
-    NetNs, Pods,
-    pods::{BRIDGE, CARD, POD_B, REMOTE},
+    NetNs, Observer, Pods,
+    pods::{self, BRIDGE, CARD, POD_B, REMOTE},
 };
 
 /// Where the server pod and the host outside are to listen.
@@ -45,17 +47,24 @@ impl Cluster {
         }
         Self { node, client, server, outside }
     }
+
+    /// As [`Pods::hook`].
+    #[track_caller]
+    pub fn hook(&self, observer: &mut Observer) -> (Interfaces, Vec<Hooked>) {
+        pods::hook(&self.node, observer)
+    }
 }
 
 /// What a pod sends to a pod by way of the service would be answered past the node, hence the last rule.
 fn tracked() -> String {
     let (service, port) = (SERVICE.ip(), SERVICE.port());
-    let translate = format!("ip daddr {service} tcp dport {port} dnat to {BACKEND}");
+    let translate =
+        ["tcp", "udp"].map(|it| format!("ip daddr {service} {it} dport {port} dnat to {BACKEND};")).concat();
     let pods = format!("{BRIDGE}/24");
     format!(
         "table ip cluster {{
-            chain in {{ type nat hook prerouting priority -100; {translate}; }}
-            chain own {{ type nat hook output priority -100; {translate}; }}
+            chain in {{ type nat hook prerouting priority -100; {translate} }}
+            chain own {{ type nat hook output priority -100; {translate} }}
             chain out {{
                 type nat hook postrouting priority 100;
                 ip saddr {pods} oifname \"{CARD}\" masquerade;

@@ -88,26 +88,13 @@ impl Pods {
     /// Puts the programs on the node's interfaces, as the agent does.
     #[track_caller]
     pub fn hook(&self, observer: &mut Observer) -> (Interfaces, Vec<Hooked>) {
-        let mut interfaces = self
-            .node
-            .inside(|| Interfaces::follow(XdpMode::Auto, &[CARD.to_owned()]))
-            .expect("whoever makes namespaces may ask for interfaces");
-        let hooked = self.settle(&mut interfaces, observer);
-        (interfaces, hooked)
+        hook(&self.node, observer)
     }
 
     /// Until there is nothing left to attach to.
     #[track_caller]
     pub fn settle(&self, interfaces: &mut Interfaces, observer: &mut Observer) -> Vec<Hooked> {
-        let mut hooked = Vec::new();
-        let kernel = &mut observer.kernel;
-        self.node.inside(|| {
-            eventually("programs on all interfaces", || {
-                hooked.extend(interfaces.turn(kernel, clock::now()).expect("the kernel tells of interfaces"));
-                interfaces.is_settled().then_some(())
-            });
-        });
-        hooked
+        settle(&self.node, interfaces, observer)
     }
 
     /// An interface of the node.
@@ -116,6 +103,28 @@ impl Pods {
         let all = self.node.inside(links::all).expect("the kernel tells of interfaces");
         all.into_iter().find(|it| it.name == name).unwrap_or_else(|| panic!("the node has no {name}"))
     }
+}
+
+#[track_caller]
+pub(crate) fn hook(node: &NetNs, observer: &mut Observer) -> (Interfaces, Vec<Hooked>) {
+    let mut interfaces = node
+        .inside(|| Interfaces::follow(XdpMode::Auto, &[CARD.to_owned()]))
+        .expect("whoever makes namespaces may ask for interfaces");
+    let hooked = settle(node, &mut interfaces, observer);
+    (interfaces, hooked)
+}
+
+#[track_caller]
+fn settle(node: &NetNs, interfaces: &mut Interfaces, observer: &mut Observer) -> Vec<Hooked> {
+    let mut hooked = Vec::new();
+    let kernel = &mut observer.kernel;
+    node.inside(|| {
+        eventually("programs on all interfaces", || {
+            hooked.extend(interfaces.turn(kernel, clock::now()).expect("the kernel tells of interfaces"));
+            interfaces.is_settled().then_some(())
+        });
+    });
+    hooked
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use std::{
 use ahash::AHashMap;
 use lru::LruCache;
 
-use super::{connection::Key, edge::Transport};
+use super::{connection::Key, edge::Transport, udp::TalkKey};
 use crate::{
     clock::Ktime,
     vitals::{Vital, Vitals},
@@ -68,6 +68,7 @@ pub(super) enum Subject {
     Connection(Key),
     /// A connect that failed.
     Failure,
+    Talk(TalkKey),
 }
 
 /// Who served those that used an address, if it is a service's.

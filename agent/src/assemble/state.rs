@@ -225,10 +225,11 @@ impl State {
             let Some(subject) = self.services.answered(question, *answer, now) else {
                 continue;
             };
-            let (Parts { sockets, failures, .. }, mut around) = self.split(now);
+            let (Parts { sockets, failures, udp }, mut around) = self.split(now);
             match subject {
                 Subject::Connection(key) => sockets.answered(key, *answer),
                 Subject::Failure => failures.answered(question, *answer, &sockets.places, &mut around),
+                Subject::Talk(key) => udp.answered(key, question, *answer, &mut around),
             }
         }
         self.settle(now);

@@ -3,6 +3,7 @@
 //! A row is one way of a talk at one place. It is read again and again, and what came since is added; when the
 //! map let it go in between, the rest is known to be lost, because the sum of all is counted apart.
 
+mod behind;
 mod owners;
 mod talk;
 #[cfg(test)]
@@ -13,9 +14,10 @@ use std::{net::IpAddr, time::Duration};
 use agent_common::event::udp::{FlowKey, FlowRow, FlowTotals, UdpOwner, place};
 use ahash::AHashMap;
 
+pub(super) use self::talk::TalkKey;
 use self::{
     owners::Owners,
-    talk::{At, EndFacts, Sum, Talk, TalkKey},
+    talk::{At, EndFacts, Sum, Talk},
 };
 use super::{
     address,
@@ -56,6 +58,8 @@ struct Row {
 pub(super) struct Udp {
     rows: AHashMap<FlowKey, Row>,
     talks: AHashMap<TalkKey, Talk>,
+    /// As servers behind translated addresses have it -> as the client has it.
+    halves: AHashMap<TalkKey, TalkKey>,
     owners: Owners,
     /// Which talk fragments of a socket belong to; `None`: it has several between these addresses.
     sockets: AHashMap<(u64, IpAddr, IpAddr), Option<TalkKey>>,
@@ -137,7 +141,10 @@ impl Udp {
         }
         let (talk_key, sender) = match self.rows.get(key) {
             Some(row) => (row.talk, row.sender),
-            None => self.place_of(from, to, count.cookie),
+            None => {
+                let place = self.place_of(from, to, count.cookie);
+                self.whole(place)
+            }
         };
         let talk = self.talks.entry(talk_key).or_insert_with(|| Talk::new(around.now));
         let slot = talk.ways[sender].slot(key.place);
@@ -147,7 +154,7 @@ impl Udp {
         sum.packets += packets;
         sum.cookie = count.cookie;
         let row = self.rows.entry(*key).or_insert_with(|| {
-            talk.n_rows += 1;
+            talk.rows.push(*key);
             Row {
                 talk: talk_key,
                 sender,
@@ -203,8 +210,8 @@ impl Udp {
             let Some(talk) = self.talks.get_mut(&row.talk) else {
                 continue;
             };
-            talk.n_rows -= 1;
-            if talk.n_rows == 0 {
+            talk.rows.retain(|it| *it != key);
+            if talk.rows.is_empty() {
                 self.over(row.talk, around);
             }
         }
@@ -214,9 +221,16 @@ impl Udp {
         let Some(talk) = self.talks.remove(&key) else {
             return;
         };
-        for (sender, way) in talk.ways.iter().enumerate() {
+        let half = talk.behind.map(|it| it.half());
+        for way in &talk.ways {
             let cookie = way.sent.map_or(0, |it| it.cookie);
-            self.sockets.remove(&(cookie, key.ends[sender].0, key.ends[1 - sender].0));
+            for [a, b] in [Some(key), half].into_iter().flatten().map(|it| it.ends) {
+                self.sockets.remove(&(cookie, a.0, b.0));
+                self.sockets.remove(&(cookie, b.0, a.0));
+            }
+        }
+        if let Some(half) = half.filter(|it| self.halves.get(it) == Some(&key)) {
+            self.halves.remove(&half);
         }
         if let Some(edge) = talk.edge.and_then(|it| around.topology.get_mut(it)) {
             edge.add(&talk.counted, &Counted { active: 0, ..talk.counted });
@@ -230,12 +244,14 @@ impl Udp {
         changed.dedup();
         for key in changed {
             let facts = self.facts(&key, places);
-            let Some(talk) = self.talks.get(&key) else {
+            let Some(talk) = self.talks.get_mut(&key) else {
                 continue;
             };
+            talk.decide(&key, &facts, self.since.unwrap_or_default());
             let is_known = |sum: &Sum| self.owners.get(sum.cookie).is_some();
-            let waits = talk.ways.iter().filter_map(|it| it.sent.as_ref()).any(|it| !is_known(it));
-            if waits && around.now.since(talk.first_seen) < around.grace() {
+            let is_stranger = talk.ways.iter().filter_map(|it| it.sent.as_ref()).any(|it| !is_known(it));
+            let waits = is_stranger && around.now.since(talk.first_seen) < around.grace();
+            if waits || self.waits_for_answer(&key, &facts, around) {
                 self.changed.push(key);
                 continue;
             }
@@ -250,26 +266,23 @@ impl Udp {
         places: &Places,
         around: &mut Surroundings<'_>,
     ) {
-        let watched = self.since.unwrap_or_default();
-        let Some(talk) = self.talks.get_mut(&key) else {
+        let Some(talk) = self.talks.get(&key) else {
             return;
         };
-        talk.decide(&key, facts, watched);
         let figures = talk.figures(facts, false);
-        let (client, confidence) = (talk.client(), talk.confidence());
-        let parties = [0, 1].map(|end| self.party(&key, end, places, around));
+        let (client, server) = (talk.client(), 1 - talk.client());
+        let at = [client, server].map(|end| talk.at(&key, end));
+        let route = Route {
+            client: self.party(talk, (client, at[0]), places, around),
+            server: self.party(talk, (server, at[1]), places, around),
+            port: key.ends[server].1,
+            transport: Transport::Udp,
+            vip: talk.behind.and_then(|it| it.vip(&key, server)),
+            confidence: talk.confidence(),
+        };
+        let netns = talk.ways[client].sent.and_then(|it| self.owners.get(it.cookie)).map(|it| it.netns);
         let Some(talk) = self.talks.get_mut(&key) else {
             return;
-        };
-        let [client_party, server_party] = if client == 0 { parties } else { swap(parties) };
-        let port = key.ends[1 - client].1;
-        let route = Route {
-            client: client_party,
-            server: server_party,
-            port,
-            transport: Transport::Udp,
-            vip: None,
-            confidence,
         };
         let counted = talk.counted;
         let less = |now: BothWays, before: BothWays| {
@@ -289,14 +302,19 @@ impl Udp {
         }
         let (edge_key, edge) = around.topology.edge(&route, around.now, around.vitals);
         edge.add(&talk.counted, &figures);
+        edge.addresses = Some(at.map(|(ip, _)| ip));
+        if let Some(netns) = netns {
+            around.names.name(edge, (netns, at[0].0), places, around.now);
+        }
         talk.counted = figures;
         (talk.edge, talk.route) = (Some(edge_key), Some(route.key()));
     }
 
     fn facts(&self, key: &TalkKey, places: &Places) -> [EndFacts; 2] {
+        let talk = self.talks.get(key);
         [0, 1].map(|end| {
-            let at = key.ends[end];
-            let sent = self.talks.get(key).and_then(|it| it.ways[end].sent);
+            let at = talk.map_or(key.ends[end], |it| it.at(key, end));
+            let sent = talk.and_then(|it| it.ways[end].sent);
             let owner = sent.and_then(|it| self.owners.get(it.cookie));
             let is_open = match owner {
                 Some(owner) => !owner.is_connected,
@@ -319,17 +337,18 @@ impl Udp {
         places.namespaces(at.0).find_map(|netns| self.owners.open.owner(netns, at))
     }
 
-    fn party(&self, key: &TalkKey, end: usize, places: &Places, around: &Surroundings<'_>) -> Party {
-        let at = key.ends[end];
-        let sent = self.talks.get(key).and_then(|it| it.ways[end].sent);
+    fn party(
+        &self,
+        talk: &Talk,
+        (end, at): (usize, At),
+        places: &Places,
+        around: &Surroundings<'_>,
+    ) -> Party {
+        let sent = talk.ways[end].sent;
         let owner = sent.and_then(|it| self.owners.get(it.cookie)).map(|it| it.tgid);
         match owner.or_else(|| self.open_at(at, places)) {
             Some(tgid) => party(tgid, at.0, around.directory),
             None => Party::Address(at.0),
         }
     }
-}
-
-fn swap<T>([a, b]: [T; 2]) -> [T; 2] {
-    [b, a]
 }

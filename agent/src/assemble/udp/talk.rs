@@ -4,13 +4,15 @@
 
 use std::net::IpAddr;
 
-use agent_common::event::udp::place;
+use agent_common::event::udp::{FlowKey, place};
 
+use super::behind::Behind;
 use crate::{
     assemble::{
         connection::Counted,
         edge::{BothWays, Confidence},
         role::{self, Role},
+        services::Knowledge,
         topology::EdgeKey,
     },
     clock::Ktime,
@@ -20,7 +22,7 @@ pub(super) type At = (IpAddr, u16);
 
 /// The same from both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct TalkKey {
+pub(in crate::assemble) struct TalkKey {
     pub(super) ends: [At; 2],
 }
 
@@ -42,6 +44,13 @@ pub(super) struct Sum {
     pub(super) cookie: u64,
 }
 
+impl Sum {
+    fn plus(&self, more: &Self) -> Self {
+        let (bytes, packets) = (self.bytes + more.bytes, self.packets + more.packets);
+        Self { bytes, packets, first: self.first.min(more.first), cookie: self.cookie }
+    }
+}
+
 /// What one end sends, by where it was met.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Way {
@@ -56,6 +65,20 @@ impl Way {
             place::SENT => &mut self.sent,
             place::TO_WORKLOAD => &mut self.to_workload,
             _ => &mut self.from_outside,
+        }
+    }
+
+    /// The same way, met under other addresses.
+    pub(super) fn join(&mut self, other: Self) {
+        for (slot, more) in [
+            (&mut self.sent, other.sent),
+            (&mut self.to_workload, other.to_workload),
+            (&mut self.from_outside, other.from_outside),
+        ] {
+            *slot = match (*slot, more) {
+                (Some(own), Some(more)) => Some(own.plus(&more)),
+                (own, more) => own.or(more),
+            };
         }
     }
 
@@ -85,8 +108,14 @@ pub(super) struct Talk {
     /// Which end is the client, and how that is known.
     client: usize,
     confidence: Confidence,
-    /// Rows that it is made of.
-    pub(super) n_rows: usize,
+    /// What it is made of.
+    pub(super) rows: Vec<FlowKey>,
+    /// Where its server is, if only its client is here.
+    pub(super) server: Knowledge,
+    /// If that is not where its client sends to.
+    pub(super) behind: Option<Behind>,
+    /// Whether it is counted that its address was translated, or may have been.
+    pub(super) is_told: bool,
     pub(super) edge: Option<EdgeKey>,
     /// What the edge would be if there was room for all.
     pub(super) route: Option<EdgeKey>,
@@ -103,12 +132,21 @@ impl Talk {
             first_seen: now,
             client: 0,
             confidence: Confidence::None,
-            n_rows: 0,
+            rows: Vec::new(),
+            server: Knowledge::default(),
+            behind: None,
+            is_told: false,
             edge: None,
             route: None,
             counted: Counted::default(),
             is_new: false,
         }
+    }
+
+    /// Where an end is, which for the address of a service is where its server is.
+    #[must_use]
+    pub(super) fn at(&self, key: &TalkKey, end: usize) -> At {
+        self.behind.and_then(|it| it.at(end)).unwrap_or(key.ends[end])
     }
 
     #[must_use]

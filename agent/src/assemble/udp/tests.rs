@@ -10,7 +10,12 @@ use agent_common::{
 };
 
 use crate::{
-    assemble::{directory::tests::process, edge::Transport, state::State},
+    assemble::{
+        directory::tests::process,
+        edge::Transport,
+        services::{Answer, Question},
+        state::State,
+    },
     clock::Ktime,
     vitals::{Vital, Vitals},
 };
@@ -94,6 +99,26 @@ impl Scene {
         self.state.events(&[Event::UdpOwner(record)], Ktime(self.now));
     }
 
+    /// What was asked of a client's server: `same`, `unknown`, or `SERVER<CLIENT` as the server has it.
+    #[track_caller]
+    fn answer(&mut self, client: &str, server: &str, answer: &str) {
+        let answer = match answer.split_once('<') {
+            Some((server, client)) => {
+                Answer::Other { server: server.parse().unwrap(), client: client.parse().unwrap() }
+            }
+            None if answer == "same" => Answer::Same,
+            None => Answer::Unknown,
+        };
+        let [client, server] = [client, server].map(|it| it.parse().unwrap());
+        let question = Question { transport: Transport::Udp, client, server };
+        self.state.answers(&[(question, answer)], Ktime(self.now));
+    }
+
+    fn questions(&mut self) -> Vec<String> {
+        let questions = self.state.questions();
+        questions.iter().map(|it| format!("{:?} {}>{}", it.transport, it.client, it.server)).collect()
+    }
+
     fn dump(&mut self) -> Vec<FlowKey> {
         let sum = |field: fn(&FlowCount) -> u64| self.rows.iter().map(|it| field(&it.count)).sum();
         let totals = FlowTotals { bytes: sum(|it| it.bytes), packets: sum(|it| it.packets), flows: 0 };
@@ -143,7 +168,7 @@ impl Scene {
                     packets.to_client,
                     of.opened,
                     of.active
-                )
+                ) + &it.vip.map_or(String::new(), |vip| format!(" vip {}>{}", vip.ip, vip.backend_port))
             })
             .collect();
         edges.sort();
@@ -306,4 +331,132 @@ fn a_place_that_is_none_is_counted_and_left_out() {
     scene.packet("10.1.0.2:40000>10.1.0.3:5000 9 100 7");
     scene.check(&[]);
     assert_ne!(scene.vitals.get(Vital::RecordsContradictory), 0);
+}
+
+const ASKED: [&str; 2] = ["10.1.0.2:40000", "10.96.0.10:53"];
+const THROUGH: &str = "10.1.0.3:5300<10.0.0.1:1024";
+
+/// A pod asks a service: each way is met as it is sent, and once more under other addresses as it arrives.
+fn through_a_service() -> Scene {
+    let mut scene = Scene::new();
+    scene.state.servers_are_known();
+    scene.owner(7, 1, 10, "10.1.0.2:40000", 53);
+    scene.owner(8, 2, 11, "0.0.0.0:5300", 0);
+    exchange(&mut scene);
+    scene
+}
+
+fn exchange(scene: &mut Scene) {
+    scene.packet("10.1.0.2:40000>10.96.0.10:53 sent 40 7");
+    scene.packet("10.0.0.1:1024>10.1.0.3:5300 door 40 0");
+    scene.packet("10.1.0.3:5300>10.0.0.1:1024 sent 400 8");
+    scene.packet("10.96.0.10:53>10.1.0.2:40000 door 400 0");
+}
+
+#[test]
+fn a_service_between_two_ends_is_no_second_edge_and_each_byte_counts_once() {
+    let mut scene = through_a_service();
+    scene.dump();
+    assert_eq!(scene.questions(), ["Udp 10.1.0.2:40000>10.96.0.10:53"]);
+    scene.answer(ASKED[0], ASKED[1], THROUGH);
+    let edge = "ask -> answer:53 service 40+400 bytes 1+1 packets 1 opened 1 open vip 10.96.0.10>5300";
+    scene.check(&[edge]);
+    // What comes later goes there as well, and is not asked for again.
+    exchange(&mut scene);
+    scene.packet("10.1.0.3:5300>10.0.0.1:1024 sent 5 8");
+    scene.check(&["ask -> answer:53 service 80+805 bytes 2+3 packets 1 opened 1 open vip 10.96.0.10>5300"]);
+    assert_eq!(scene.questions(), [""; 0]);
+    let counts = [Vital::NatByConntrack, Vital::NatUnresolved, Vital::ServersNotAsked];
+    assert_eq!(counts.map(|it| scene.vitals.get(it)), [1, 0, 0]);
+}
+
+/// Both halves are on edges by then.
+#[test]
+fn an_answer_that_comes_late_makes_two_edges_one() {
+    let mut scene = through_a_service();
+    scene.check(&[
+        "10.0.0.1 -> answer:5300 service 0+400 bytes 0+1 packets 1 opened 1 open",
+        "ask -> 10.96.0.10:53 service 40+400 bytes 1+1 packets 1 opened 1 open",
+    ]);
+    scene.answer(ASKED[0], ASKED[1], THROUGH);
+    scene.check(&["ask -> answer:53 service 40+400 bytes 1+1 packets 1 opened 1 open vip 10.96.0.10>5300"]);
+    let counts = [Vital::NatByConntrack, Vital::NatUnresolved, Vital::ServersNotAsked];
+    assert_eq!(counts.map(|it| scene.vitals.get(it)), [0, 1, 1]);
+}
+
+/// Its answers are met at the card, too, under the addresses that they have there.
+#[test]
+fn a_server_elsewhere_behind_a_service_is_its_address() {
+    let mut scene = Scene::new();
+    scene.state.servers_are_known();
+    scene.owner(7, 1, 10, "10.1.0.2:40000", 53);
+    scene.packet("10.1.0.2:40000>10.96.0.10:53 sent 40 7");
+    scene.packet("192.0.2.9:5300>10.0.0.1:1024 nic 400 0");
+    scene.packet("10.96.0.10:53>10.1.0.2:40000 door 400 0");
+    scene.dump();
+    scene.answer(ASKED[0], ASKED[1], "192.0.2.9:5300<10.0.0.1:1024");
+    scene
+        .check(&["ask -> 192.0.2.9:53 service 40+400 bytes 1+1 packets 1 opened 1 open vip 10.96.0.10>5300"]);
+}
+
+#[test]
+fn an_address_that_is_no_services_or_of_which_nobody_knows_stays() {
+    for (answer, unresolved) in [("same", 0), ("unknown", 1)] {
+        let mut scene = through_a_service();
+        scene.rows.retain(|it| it.key.source_port != 5300 && it.key.destination_port != 5300);
+        scene.dump();
+        scene.answer(ASKED[0], ASKED[1], answer);
+        scene.check(&["ask -> 10.96.0.10:53 service 40+400 bytes 1+1 packets 1 opened 1 open"]);
+        assert_eq!(scene.vitals.get(Vital::NatUnresolved), unresolved, "{answer}");
+        // Of another one to the same address it is known already.
+        scene.questions();
+        scene.packet("10.1.0.2:40001>10.96.0.10:53 sent 1 7");
+        scene.dump();
+        assert_eq!(scene.questions(), [""; 0], "{answer}");
+    }
+}
+
+/// The same ports may lead elsewhere by then.
+#[test]
+fn a_talk_that_is_over_takes_its_half_along() {
+    let mut scene = through_a_service();
+    scene.dump();
+    scene.answer(ASKED[0], ASKED[1], THROUGH);
+    scene.settle();
+    scene.rows.clear();
+    for _ in 0..3 {
+        scene.dump_of(FlowTotals::zeroed());
+    }
+    scene.packet("10.1.0.3:5300>10.0.0.1:1024 sent 5 8");
+    scene.check(&[
+        "10.0.0.1 -> answer:5300 service 0+5 bytes 0+1 packets 1 opened 1 open",
+        "ask -> answer:53 service 40+400 bytes 1+1 packets 1 opened 0 open vip 10.96.0.10>5300",
+    ]);
+}
+
+#[test]
+fn only_clients_that_are_here_are_asked_for_and_not_too_many() {
+    let mut scene = Scene::new();
+    scene.state.servers_are_known();
+    for packet in [
+        // To a server here, to nobody in particular, to oneself; from a server to a client outside.
+        "10.1.0.2:40000>10.1.0.3:5000 sent 1 7",
+        "10.1.0.3:5000>10.1.0.2:40000 sent 1 8",
+        "10.1.0.2:5353>224.0.0.251:5353 sent 1 7",
+        "10.1.0.2:40000>255.255.255.255:67 sent 1 7",
+        "127.0.0.1:40000>127.0.0.1:53 sent 1 9",
+        "10.1.0.3:53>192.0.2.9:40000 sent 1 8",
+        "192.0.2.9:4000>10.1.0.3:5000 door 1 0",
+    ] {
+        scene.packet(packet);
+    }
+    scene.settle();
+    assert_eq!(scene.questions(), [""; 0]);
+    for port in 0..70 {
+        scene.packet(&format!("10.1.0.2:{}>10.96.0.10:{} sent 1 7", 50_000 + port, 100 + port));
+    }
+    scene.settle();
+    assert_eq!(scene.questions().len(), 64);
+    scene.settle();
+    assert_eq!(scene.vitals.get(Vital::ServersNotAsked), 70);
 }
