@@ -217,6 +217,38 @@ fn a_connect_to_a_service_that_fails_is_at_its_server() {
     }
 }
 
+/// Of these there are no sequence numbers; each half has its own addresses.
+#[test]
+fn a_connection_older_than_the_agent_is_joined_by_connection_tracking() {
+    require_bpf!();
+    require_admin!();
+    let mut scene = Scene::new(Translation::Tracked);
+    let id = scene.client.ask(&format!("connect {SERVICE}"))["id"].as_u64().unwrap();
+    let accepted = scene.server.ask("accept 1")["accepted"][0]["id"].as_u64().unwrap();
+    let mut observer = Observer::load();
+    observer.kernel.seed().unwrap();
+    let mut conntrack = conntrack(&scene.cluster);
+    let pids = [scene.client.pid(), scene.server.pid()];
+    let mut assembled = Assembled::new(&pids);
+    assembled.servers_are_known();
+    assembled.take(&mut observer, &pids);
+    // Each half is an edge of its own.
+    let alone = [assembled.edges(SERVICE.port()).len(), assembled.edges(BACKEND_PORT).len()];
+    assert_eq!(alone, [1, 1]);
+    assert_eq!(assembled.answers(|it| answer(&mut conntrack, it)), 1);
+    scene.client.ask(&format!("send {id} 1001"));
+    assert_eq!(scene.server.ask(&format!("recv {accepted} 1001"))["bytes"], 1001);
+    assembled.take(&mut observer, &pids);
+    let edges = [assembled.edges(SERVICE.port()), assembled.edges(BACKEND_PORT)].concat();
+    let [edge] = &edges[..] else { panic!("{edges:#?}") };
+    let bytes = BothWays { to_server: 1001, to_client: 0 };
+    assert_eq!((edge.bytes, edge.vip, edge.connections.active), (bytes, VIA, 1), "{edge:#?}");
+    for (peer, pid) in [(&edge.client, pids[0]), (&edge.server, pids[1])] {
+        assert!(matches!(peer, Peer::Process(it) if it.tgid.0 == pid), "{edge:#?}");
+    }
+    assert_eq!(assembled.vital(Vital::NatByConntrack), 1);
+}
+
 /// What is assembled of the client's ends only.
 #[track_caller]
 fn unobserved(observer: &mut Observer, scene: &Scene) -> Assembled {

@@ -5,7 +5,7 @@ use tests::{
     Agent, Cluster, NetNs, Target,
     cluster::{BACKEND_PORT, SERVICE, Translation},
     eventually, paths,
-    pods::POD_B,
+    pods::{BRIDGE, CARD, POD_A, POD_B},
     require_admin, require_bpf,
 };
 
@@ -47,16 +47,53 @@ fn a_server_elsewhere_is_named_by_connection_tracking() {
     let cluster = Cluster::new(Translation::Tracked);
     cluster.server.exec("sh", ["-c", "echo 1 > /proc/sys/net/core/optmem_max"]);
     let agent = Agent::start_in(&cluster.node, crate::watch_targets());
-    let mut client = conn(&cluster.client, "client");
+    let (mut client, mut asking) = (conn(&cluster.client, "client"), dns(&cluster.client, &[]));
     let _server = server(&cluster.server);
+    let resolver = format!("{BRIDGE}:53");
+    let _resolver = dns(&cluster.node, &["serve", &resolver]);
+    eventually("a look at the pod", || agent.log().contains("interface=\"vha\"").then_some(()));
+    // What the client is told is the address of the service.
+    let name = format!("{}.at.test", SERVICE.ip());
+    assert!(asking.ask(&format!("{resolver} {name}"))["bytes"].is_u64());
     client.ask(&format!("connect {SERVICE}"));
     let edge = edge(&agent, &client);
-    assert_eq!(edge["server"], json!({"address": POD_B.to_string(), "name": null, "port": SERVICE.port()}));
+    assert_eq!(edge["server"], json!({"address": POD_B.to_string(), "name": name, "port": SERVICE.port()}));
     assert_eq!(edge["vip"], vip());
     let status = agent.status();
     println!("{} {}", edge["server"], status.item["nat"]);
     assert_eq!(status.number("/nat/resolved_by_conntrack"), 1);
     assert_ne!(status.lost("sock_no_storage"), 0);
+}
+
+/// As DNS to the cluster's resolver: each half is met under other addresses.
+#[test]
+fn udp_through_a_service_is_one_edge_to_its_server() {
+    require_bpf!();
+    require_admin!();
+    let cluster = Cluster::new(Translation::Tracked);
+    let agent = Agent::start_in(&cluster.node, ["--interface", CARD, "--no-http-spans"]);
+    eventually("programs on all interfaces", || {
+        (agent.log().matches("Packets are looked at").count() == 4).then_some(())
+    });
+    let (mut client, mut server) = (conn(&cluster.client, "client"), conn(&cluster.server, "server"));
+    server.ask(&format!("udp 0.0.0.0:{BACKEND_PORT}"));
+    client.ask(&format!("udp {POD_A}:0"));
+    client.ask(&format!("send_to 1 {SERVICE} 3 100"));
+    let from = server.ask("recv_from 1 3")["from"].as_str().unwrap().to_owned();
+    server.ask(&format!("send_to 1 {from} 1 1400"));
+    client.ask("recv_from 1 1");
+    let edges = eventually("the edge, both ways", || {
+        let mut edges = agent.items(["topology"]);
+        edges.retain(|it| it["transport"] == "udp");
+        edges.iter().any(|it| it["vip"] == vip() && it["bytes"]["to_client"] == 1400).then_some(edges)
+    });
+    let [edge] = &edges[..] else { panic!("{edges:?}") };
+    println!("{edge}");
+    assert_eq!(
+        (&edge["client"]["pid"], &edge["server"]["pid"], &edge["bytes"]["to_server"]),
+        (&json!(client.pid()), &json!(server.pid()), &json!(300))
+    );
+    assert_eq!(agent.status().number("/nat/resolved_by_conntrack"), 1);
 }
 
 /// Nobody knows of the translation, neither the kernel nor we.
@@ -84,6 +121,12 @@ fn what_nobody_knows_is_an_edge_to_the_service_itself() {
 fn conn(namespace: &NetNs, name: &str) -> Target {
     let mut command = namespace.command(paths::built("target-conn"));
     command.env("OTEL_SERVICE_NAME", name);
+    Target::start(command)
+}
+
+fn dns(namespace: &NetNs, args: &[&str]) -> Target {
+    let mut command = namespace.command(paths::built("target-dns"));
+    command.args(args);
     Target::start(command)
 }
 

@@ -123,7 +123,8 @@ fn closes(sk: *mut c_void, old: i32) {
         return;
     }
     let kept = SOCKS.get(sk);
-    if kept.is_null() {
+    let tcp = tcp_sock(sk);
+    if kept.is_null() || tcp.is_null() {
         return;
     }
     // SAFETY: not null, and the storage lives as long as the socket.
@@ -131,9 +132,9 @@ fn closes(sk: *mut c_void, old: i32) {
     if resets && state.flags & (flag::RST_IN | flag::RST_OUT) == 0 {
         state.flags |= flag::RST_OUT;
     }
-    // Not chosen yet at SYN_SENT, and given back by now; the header that was sent with it is still there.
+    // Not chosen yet at SYN_SENT, and given back by now; what headers were made of is still there.
     if connects && state.local_port == 0 && has(offset!(TCP_LAYOUT.inet_sport)) {
-        let port: u16 = read::field(sk, offset!(TCP_LAYOUT.inet_sport));
+        let port: u16 = read::field(tcp, offset!(TCP_LAYOUT.inet_sport));
         state.local_port = u16::from_be(port);
     }
     if connects || is_connection(state) {

@@ -23,6 +23,9 @@ use crate::{
 
 /// Under way at once. Answers come in some 50 ms, so this is a bound on their number in a second, too.
 const MAX_ASKED: usize = 64;
+/// Of these, for connections that are older than the agent; and how many of them wait for that.
+const MAX_OLDER_ASKED: usize = 16;
+const MAX_OLDER: usize = 4096;
 const MAX_REMEMBERED: usize = 4096;
 /// An address outside does not become a service's every day.
 const OWN_FOR: Duration = Duration::from_secs(60);
@@ -66,6 +69,8 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Connection(Key),
+    /// One that is older than the agent.
+    Older(Key),
     /// A connect that failed.
     Failure,
     Talk(TalkKey),
@@ -98,6 +103,8 @@ pub(super) struct Services {
     is_answered: bool,
     questions: Vec<Question>,
     asked: AHashMap<Question, Subject>,
+    /// To be asked when there is room, the newest last.
+    older: Vec<(Key, Question)>,
     /// Addresses that are nobody's service, or that nobody knows.
     remembered: AHashMap<(Transport, SocketAddr), (Ktime, Answer)>,
     /// Who served last behind an address, the newest last.
@@ -110,6 +117,7 @@ impl Default for Services {
             is_answered: false,
             questions: Vec::new(),
             asked: AHashMap::new(),
+            older: Vec::new(),
             remembered: AHashMap::new(),
             servers: LruCache::with_hasher(MAX_SERVICES, ahash::RandomState::new()),
         }
@@ -123,6 +131,17 @@ impl Services {
     }
 
     pub(super) fn take_questions(&mut self) -> Vec<Question> {
+        let is_older = |it: &&Subject| matches!(it, Subject::Older(_));
+        let mut n_older = self.asked.values().filter(is_older).count();
+        while n_older < MAX_OLDER_ASKED
+            && self.asked.len() < MAX_ASKED
+            && let Some((key, question)) = self.older.pop()
+        {
+            if self.asked.insert(question, Subject::Older(key)).is_none() {
+                self.questions.push(question);
+                n_older += 1;
+            }
+        }
         std::mem::take(&mut self.questions)
     }
 
@@ -151,24 +170,41 @@ impl Services {
         waits
     }
 
-    /// Asks for the server of a connection, unless it is known already; `NotAsked` when there is no room.
-    pub(super) fn ask(&mut self, subject: Subject, question: Question, now: Ktime) -> Knowledge {
+    /// What there is to say without asking.
+    fn known(&self, question: &Question, now: Ktime) -> Option<Answer> {
         if question.server.ip().is_loopback() {
-            return Knowledge::Known(Answer::Same);
+            return Some(Answer::Same);
         }
         if !self.is_answered {
-            return Knowledge::Known(Answer::Unknown);
+            return Some(Answer::Unknown);
         }
-        if let Some((until, answer)) = self.remembered.get(&(question.transport, question.server))
-            && now < *until
-        {
-            return Knowledge::Known(*answer);
+        let (until, answer) = self.remembered.get(&(question.transport, question.server))?;
+        (now < *until).then_some(*answer)
+    }
+
+    /// Asks for the server of a connection, unless it is known already; `NotAsked` when there is no room.
+    pub(super) fn ask(&mut self, subject: Subject, question: Question, now: Ktime) -> Knowledge {
+        if let Some(answer) = self.known(&question, now) {
+            return Knowledge::Known(answer);
         }
         if MAX_ASKED <= self.asked.len() {
             return Knowledge::NotAsked;
         }
         self.asked.insert(question, subject);
         self.questions.push(question);
+        Knowledge::Asked(now)
+    }
+
+    /// As [`Services::ask`], when there is room: nobody waits for the answer. There are many when the agent starts,
+    /// and those that are opened now must not wait behind them.
+    pub(super) fn ask_some_time(&mut self, key: Key, question: Question, now: Ktime) -> Knowledge {
+        if let Some(answer) = self.known(&question, now) {
+            return Knowledge::Known(answer);
+        }
+        if MAX_OLDER <= self.older.len() {
+            return Knowledge::NotAsked;
+        }
+        self.older.push((key, question));
         Knowledge::Asked(now)
     }
 

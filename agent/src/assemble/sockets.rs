@@ -95,6 +95,15 @@ impl Live {
         is_lone.then_some(client)
     }
 
+    /// By which name the server's end goes: without sequence numbers that of the addresses that it has.
+    fn half(&self, key: Key) -> Option<Key> {
+        let Knowledge::Known(Answer::Other { server, client }) = self.server else {
+            return None;
+        };
+        let [a, b] = [server, client].map(|it| (it.ip(), it.port()));
+        (!key.survives_nat()).then(|| Key::Tuple { low: a.min(b), high: a.max(b), netns: 0 })
+    }
+
     /// Where the server is that was not seen but named.
     fn backend(&self) -> Option<(IpAddr, u16)> {
         match self.server {
@@ -108,6 +117,8 @@ impl Live {
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     live: AHashMap<Key, Live>,
+    /// The server's end of a connection that is older than the agent, where addresses are translated -> its client's.
+    halves: AHashMap<Key, Key>,
     changed: Vec<Key>,
     /// Accounted for and closed, in order; the record of the other end may be under way.
     closed: VecDeque<(Ktime, Key)>,
@@ -133,13 +144,29 @@ impl Sockets {
     }
 
     /// Where the server of a connection is was asked.
-    pub(super) fn answered(&mut self, key: Key, answer: Answer) {
-        if let Some(live) = self.live.get_mut(&key)
-            && live.lone_client().is_some()
-        {
-            live.server = Knowledge::Known(answer);
-            live.may_move = true;
-            self.changed.push(key);
+    pub(super) fn answered(&mut self, key: Key, answer: Answer, around: &mut Surroundings<'_>) {
+        let Some(live) = self.live.get_mut(&key).filter(|it| it.lone_client().is_some()) else {
+            return;
+        };
+        live.server = Knowledge::Known(answer);
+        live.may_move = true;
+        self.changed.push(key);
+        if let Some(half) = live.half(key) {
+            self.halves.insert(half, key);
+            self.join(key, half, around);
+        }
+    }
+
+    /// What was seen of the half so far becomes a part of the connection.
+    fn join(&mut self, key: Key, half: Key, around: &mut Surroundings<'_>) {
+        let Some(other) = self.live.remove(&half) else {
+            return;
+        };
+        if let Some(edge) = other.edge {
+            around.topology.take_back(edge, &other.connection.counted, around.now);
+        }
+        if let Some(live) = self.live.get_mut(&key) {
+            other.connection.ends().for_each(|end| _ = live.connection.update(*end));
         }
     }
 
@@ -175,6 +202,7 @@ impl Sockets {
         let end = End::new(row, closed.is_some(), self.dumps, &self.places.listeners);
         self.places.seen(end.netns, end.local.0, around.now, around.vitals);
         let key = Key::of(row);
+        let key = self.halves.get(&key).copied().unwrap_or(key);
         if closed.is_none() {
             self.standstills.socket(row, &end, key, around);
         }
@@ -239,6 +267,9 @@ impl Sockets {
         let Some(mut live) = self.live.remove(&key) else {
             return;
         };
+        if let Some(half) = live.half(key) {
+            self.halves.remove(&half);
+        }
         tell_unresolved(&mut live, around.vitals);
         if let Some(edge) = live.edge
             && let Some(recent) = live.connection.recent(live.backend(), around.now)
@@ -290,16 +321,31 @@ fn waits_for_end(live: &Live, places: &Places, around: &Surroundings<'_>) -> boo
 
 /// Whether it is not known yet where the server is; asks for it.
 fn waits_for_answer(key: Key, live: &mut Live, places: &Places, around: &mut Surroundings<'_>) -> bool {
-    let Some(client) = live.lone_client() else {
+    let Some(client) = live.lone_client().copied() else {
         return false;
     };
-    if live.server == Knowledge::NotAsked && places.listener(client.netns, client.remote).is_some() {
+    let is_new = live.server == Knowledge::NotAsked;
+    if is_new && places.listener(client.netns, client.remote).is_some() {
         return false;
     }
     let question = Question::new(Transport::Tcp, client.local, client.remote);
+    if !client.opened {
+        if is_new && !places.is_here(client.remote.0) {
+            live.server = around.services.ask_some_time(key, question, around.now);
+            give_up_if_not_asked(live, around.vitals);
+        }
+        return false;
+    }
     let since = live.connection.first_seen.plus(around.grace());
     let about = (Subject::Connection(key), question);
     around.services.waits(&mut live.server, about, since, around.now, around.vitals)
+}
+
+fn give_up_if_not_asked(live: &mut Live, vitals: &Vitals) {
+    if live.server == Knowledge::NotAsked {
+        live.server = Knowledge::Known(Answer::Unknown);
+        vitals.add(Vital::ServersNotAsked, 1);
+    }
 }
 
 fn is_unresolved(live: &Live) -> bool {
@@ -329,7 +375,7 @@ fn tell_resolved(live: &mut Live, around: &mut Surroundings<'_>) {
                 let (service, server) = (client.remote.into(), server.local.into());
                 around.services.served(Transport::Tcp, service, server, around.now);
             }
-            Vital::NatBySequence
+            if client.opened { Vital::NatBySequence } else { Vital::NatByConntrack }
         }
         ((Some(_), None), Some(_)) => Vital::NatByConntrack,
         _ => return,

@@ -227,7 +227,9 @@ impl State {
             };
             let (Parts { sockets, failures, udp }, mut around) = self.split(now);
             match subject {
-                Subject::Connection(key) => sockets.answered(key, *answer),
+                Subject::Connection(key) | Subject::Older(key) => {
+                    sockets.answered(key, *answer, &mut around);
+                }
                 Subject::Failure => failures.answered(question, *answer, &sockets.places, &mut around),
                 Subject::Talk(key) => udp.answered(key, question, *answer, &mut around),
             }

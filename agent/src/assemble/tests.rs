@@ -336,7 +336,10 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
             ["tick"] => state.tick(now),
             ["dump"] => drop(state.rows(&[], now)),
             ["known"] => state.servers_are_known(),
-            ["answer", client, server, answer] => answered(&mut state, [client, server], answer, now),
+            ["answer", client, server, answer] => {
+                drop(state.questions());
+                answered(&mut state, [client, server], answer, now);
+            }
             ["listen" | "old" | "open", ..] => {
                 let mut rows: Vec<Row> = words[1..].split(|word| *word == "&").map(dumped).collect();
                 if words[1] == "old" {

@@ -32,6 +32,8 @@ pub(super) fn start(
     let (questions, inbox) = mpsc::sync_channel(QUEUE);
     let vitals = Arc::clone(vitals);
     let mut work = Work { conntrack: None, next_try: Ktime(0), has_warned: false, owner, vitals };
+    // Before the first dump is read: that there is somebody to ask is to be known by then.
+    work.open();
     Ok((Thread::start("servers", move || work.run(&inbox))?, questions))
 }
 

@@ -1,7 +1,10 @@
 //! Addresses that are translated between the two ends.
 
-use super::{check, told};
-use crate::vitals::{Vital, Vitals};
+use super::{answered, check, told};
+use crate::{
+    clock::Ktime,
+    vitals::{Vital, Vitals},
+};
 
 #[test]
 fn the_edge_has_the_port_of_the_service() {
@@ -224,6 +227,72 @@ fn a_failed_connect_is_never_lost() {
     }
     let (state, vitals) = told(&format!("{story}; 1 tick"));
     assert_eq!((state.edges().len(), vitals.get(Vital::ServersNotAsked)), (70, 70));
+}
+
+/// They have no sequence numbers to be joined by.
+#[test]
+fn two_halves_of_an_older_connection_are_one_when_connection_tracking_says_so() {
+    let halves = "0 known; 0 old 1 a:40000 x:80 7/9 & old 2 b:7100 z:50000 9/7";
+    check(
+        halves,
+        "10.9.0.122 -> p2:7100 opened 0 active 1 bytes 7/9 port; \
+         p1 -> 10.9.0.120:80 opened 0 active 1 bytes 7/9 listener",
+    );
+    let answer = "answer a:40000 x:80 b:7100<z:50000";
+    let edge = |active, bytes| {
+        format!("p1 -> p2:80 opened 0 active {active} bytes {bytes} listener vip 10.9.0.120>7100")
+    };
+    counted(&check(&format!("{halves}; 0 {answer}"), &edge(1, "7/9")), [0, 1, 0]);
+    // Its server's half is seen after the answer.
+    check(
+        &format!(
+            "0 known; 0 old 1 a:40000 x:80 7/9; 0 {answer}; 1 old 2 b:7100 z:50000 9/7 & old 1 a:40000 x:80 7/9"
+        ),
+        &edge(1, "7/9"),
+    );
+    let grown = format!("{halves}; 0 {answer}; 5 old 1 a:40000 x:80 8/9 & old 2 b:7100 z:50000 9/8");
+    check(&grown, &edge(1, "8/9"));
+    let ended = format!("{grown}; 6 ended 2 b:7100 z:50000 9/8; 6 ended 1 a:40000 x:80 8/9");
+    check(&ended, &edge(0, "8/9"));
+    // The same ports are somebody else's by then.
+    check(
+        &format!("{ended}; 9 old 2 b:7100 z:50000 1/2"),
+        &format!("10.9.0.122 -> p2:7100 opened 0 active 1 bytes 2/1 port; {}", edge(0, "8/9")),
+    );
+}
+
+#[test]
+fn an_older_connection_to_itself_or_to_nobody_known_stays() {
+    let edge = "p1 -> 10.9.0.120:80 opened 0 active 1 bytes 7/9 listener";
+    let old = "0 known; 0 old 1 a:40000 x:80 7/9; 0 answer a:40000 x:80";
+    counted(&check(&format!("{old} same; 9 tick"), edge), [0, 0, 0]);
+    counted(&check(&format!("{old} unknown; 9 old 1 a:40000 x:80 7/9; 19 tick"), edge), [0, 0, 1]);
+}
+
+/// When the agent starts there are many.
+#[test]
+fn older_connections_are_asked_for_a_few_at_a_time_and_the_newest_first() {
+    let mut story = String::from("0 known; 0 old 3 a:40000 x:999 0/0");
+    for port in 1..=40 {
+        story.push_str(&format!(" & old 1 a:{} x:{port} 1/2", 40_000 + port));
+    }
+    let (mut state, vitals) = told(&story);
+    let asked: Vec<u16> = state.questions().iter().map(|it| it.server.port()).collect();
+    assert_eq!(asked, (25..=40).rev().collect::<Vec<_>>());
+    assert_eq!(state.questions(), []);
+    let mut answer = |port: u16| {
+        answered(&mut state, [&format!("a:{}", 40_000 + port), &format!("x:{port}")], "same", Ktime(0));
+        state.questions().iter().map(|it| it.server.port()).collect::<Vec<_>>()
+    };
+    assert_eq!([answer(40), answer(39)], [[24], [23]]);
+    assert_eq!(vitals.get(Vital::ServersNotAsked), 0);
+
+    let mut story = String::from("0 known; 0 old 3 a:40000 x:999 0/0");
+    for port in 1..=4100 {
+        story.push_str(&format!(" & old 1 a:{} x:{port} 1/2", 40_000 + port));
+    }
+    let (_, vitals) = told(&story);
+    assert_eq!(vitals.get(Vital::ServersNotAsked), 5);
 }
 
 #[test]
