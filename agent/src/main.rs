@@ -123,7 +123,9 @@ fn log_to_stderr(settings: &Settings) {
 
 fn examine(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let settings = config::load(&AgentArgs::default(), &config::environment).map_err(misused)?;
-    let checks = doctor::examine(&doctor::Inputs::read(), &settings);
+    let tracking = kernel::Conntrack::open().map(drop).map_err(|error| causes::chain(&error).to_string());
+    let inputs = doctor::Inputs { tracking: Some(tracking), ..doctor::Inputs::read() };
+    let checks = doctor::examine(&inputs, &settings);
     let row = |check: doctor::Check| Row {
         feature: check.feature.clone(),
         state: check.state.name(),

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, XdpMode};
 
-pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Check; 5] {
+pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Check; 6] {
     [
         topology(facts),
         packets(facts, inputs, settings),
+        service_addresses(facts, inputs),
         http_spans(facts, inputs, settings),
         container_names(facts),
         export(facts, settings),
@@ -62,6 +63,32 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     }
     facts.need_version(&mut verdict, State::Degraded, UDP_OWNERS, "processes of UDP sockets");
     verdict.check(FEATURE, "UDP and control packets at the interfaces below")
+}
+
+/// TCP between two processes of this node is joined without it.
+fn service_addresses(facts: &Facts, inputs: &Inputs) -> Check {
+    const LOST: &str = "of services only the address is known where their server is on another node, for UDP, and for \
+                        connections that are older than the agent";
+    let mut verdict = Verdict::new();
+    facts.need_start(&mut verdict);
+    let tracked = inputs.tracked.as_deref().unwrap_or("0");
+    let mut fine = format!("connection tracking answers, and tracks {tracked} connections");
+    match &inputs.tracking {
+        _ if inputs.tracked.is_none() => {
+            let remedy = "nothing, if no address is translated on this node; else `modprobe nf_conntrack_netlink`";
+            verdict.against(State::Degraded, format!("no connections are tracked here: {LOST}"), remedy);
+        }
+        None => fine = format!("{tracked} connections are tracked; whether the kernel tells of them was not tried"),
+        Some(Ok(())) => {}
+        Some(Err(_)) if !facts.has(Capability::NetAdmin) => {
+            facts.need(&mut verdict, State::Degraded, &[Capability::NetAdmin], "asking connection tracking");
+        }
+        Some(Err(error)) => {
+            let remedy = "`modprobe nf_conntrack_netlink`, or use a kernel with CONFIG_NF_CT_NETLINK";
+            verdict.against(State::Degraded, format!("{error}: {LOST}"), remedy);
+        }
+    }
+    verdict.check("service addresses", fine)
 }
 
 fn http_spans(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {

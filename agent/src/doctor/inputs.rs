@@ -29,6 +29,11 @@ pub struct Inputs {
     pub lockdown: Option<String>,
     /// AppArmor's profile or SELinux's context.
     pub confinement: Option<String>,
+    /// How many connections are tracked; `None`: none ever are.
+    pub tracked: Option<String>,
+    /// Whether connection tracking answers, else why not. `None`: nobody asked. `read` does not: it is `kernel` that
+    /// knows how.
+    pub tracking: Option<Result<(), String>>,
     pub interfaces: Vec<Link>,
 }
 
@@ -51,6 +56,8 @@ impl Inputs {
             ptrace_scope: text("/proc/sys/kernel/yama/ptrace_scope"),
             lockdown: text("/sys/kernel/security/lockdown"),
             confinement: text("/proc/self/attr/current"),
+            tracked: text("/proc/sys/net/netfilter/nf_conntrack_count"),
+            tracking: None,
             interfaces: links::all().unwrap_or_default(),
         }
     }

@@ -32,6 +32,8 @@ fn root() -> Inputs {
         ptrace_scope: Some("1".into()),
         lockdown: Some("[none] integrity confidentiality".into()),
         confinement: Some("unconfined".into()),
+        tracked: Some("7".into()),
+        tracking: Some(Ok(())),
         interfaces: vec![interface(2, "eth0", Kind::Physical), interface(1, "lo", Kind::Loopback)],
     }
 }
@@ -70,6 +72,7 @@ fn root_on_a_new_kernel_has_everything() {
     check(
         &root(),
         &[
+            ("service addresses", State::Ok, "connection tracking answers, and tracks 7 connections"),
             ("export", State::Ok, "to http://localhost:4317 by gRPC"),
             ("interface eth0", State::Ok, "physical: native XDP, else TCX"),
             ("interface lo", State::Ok, "loopback: TCX for what is sent"),
@@ -219,6 +222,25 @@ fn what_a_kernel_was_built_or_booted_without() {
 }
 
 #[test]
+fn what_is_known_of_services_without_connection_tracking() {
+    const FEATURE: &str = "service addresses";
+    let refused = Some(Err("cannot ask: EPERM".to_owned()));
+    check(
+        &Inputs { tracked: None, tracking: refused.clone(), ..root() },
+        &[(FEATURE, State::Degraded, "no connections are tracked here: of services only the address is known")],
+    );
+    check(
+        &Inputs { tracking: refused.clone(), status: NONE.into(), ..root() },
+        &[(FEATURE, State::Degraded, "asking connection tracking needs CAP_NET_ADMIN | run it as root")],
+    );
+    check(
+        &Inputs { tracking: refused, ..root() },
+        &[(FEATURE, State::Degraded, "cannot ask: EPERM: of services only")],
+    );
+    check(&Inputs { tracking: None, ..root() }, &[(FEATURE, State::Ok, "was not tried")]);
+}
+
+#[test]
 fn settings_change_what_is_wanted() {
     let inputs = root();
     let off = [("TASKSCOPE_XDP", "off"), ("TASKSCOPE_HTTP_SPANS", "false")];
@@ -266,6 +288,7 @@ fn this_machine_can_be_examined() {
     let inputs = Inputs::read();
     assert!(inputs.release.contains('.') && inputs.status.contains("CapEff:"));
     let features: Vec<_> =
-        examine(&inputs, &settings(&[])).into_iter().take(5).map(|it| it.feature).collect();
-    assert_eq!(features, ["topology", "packets", "http spans", "container names", "export"]);
+        examine(&inputs, &settings(&[])).into_iter().take(6).map(|it| it.feature).collect();
+    let want = ["topology", "packets", "service addresses", "http spans", "container names", "export"];
+    assert_eq!(features, want);
 }
