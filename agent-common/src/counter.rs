@@ -101,6 +101,9 @@ counters! {
     DNS_THROTTLED = 31, lost, "dns_throttled";
     /// DNS messages that were shorter than their UDP header says.
     DNS_SHORT = 32, lost, "dns_short";
+    /// Segments of DNS over TCP that were not read to their end: they do not begin with a message, or not with all of
+    /// it that is copied, or more than one is in them.
+    DNS_TCP_NOT_READ = 33, lost, "dns_tcp_not_read";
 }
 
 /// Of the array, with room for more.

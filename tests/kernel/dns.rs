@@ -1,7 +1,8 @@
 //! DNS messages as they pass an interface: copied once for each lookup, whole or cut, and nothing else.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::Arc,
     thread,
     time::Duration,
@@ -23,6 +24,7 @@ use agent_common::{
     counter,
     event::dns::DnsPacket,
     limits::{DNS_BYTES, DNS_MESSAGES_PER_SECOND},
+    pure::packet::TCP,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tests::{
@@ -129,6 +131,121 @@ fn a_long_answer_is_cut_and_says_so() {
     println!("{} of 64 addresses in {} of {} bytes", addresses.len(), copy.len(), sent.len());
 }
 
+/// One connection, and the process that asks is that of its socket.
+#[test]
+fn lookups_over_tcp_are_copied_once_and_their_process_is_known() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    let mut client = TcpClient::new(&pod, &node, ADDRESS_B.into());
+    let mut sent = Vec::new();
+    for ((name, kind, _), id) in NAMES.iter().zip(1..) {
+        sent.extend([dns::query(id, name, *kind), client.ask(id, name, *kind)]);
+    }
+    copied(&mut observer, &sent);
+    for query in queries(&observer) {
+        assert_eq!((query.header.tgid, query.protocol), (std::process::id(), TCP));
+        assert_ne!(query.cookie, 0);
+    }
+    let (got, vitals) = assembled(&observer);
+    let got: Vec<_> = got.iter().map(|it| addresses(&decoded(&observer), it)).collect();
+    assert_eq!(got, ["", " 192.0.2.1", " 192.0.2.99", " 2001:db8::6", "", ""]);
+    assert_eq!(vitals.get(Vital::DnsAnswersUnasked), 0);
+    // Handshakes and acknowledgements have no message in them.
+    let counters = [counter::DNS_TCP_NOT_READ, counter::DNS_SHORT, counter::DNS_THROTTLED];
+    assert_eq!(counters.map(|slot| observer.counter(slot)), [0; 3]);
+}
+
+/// What libc does when an answer does not fit.
+#[test]
+fn a_truncated_answer_is_followed_by_one_over_tcp() {
+    require_bpf!();
+    require_admin!();
+    let node = NetNs::new();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "lo");
+    let resolver: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let short = Client::new(&node, &node, resolver).ask(7, dns::LONG, A);
+    assert!(dns::is_truncated(&short));
+    let long = TcpClient::new(&node, &node, resolver).ask(7, dns::LONG, A);
+    let query = dns::query(7, dns::LONG, A);
+    copied(&mut observer, &[query.clone(), short, query, long[..DNS_BYTES].to_vec()]);
+    let messages = decoded(&observer);
+    let ways: Vec<_> = messages.iter().map(|it| it.is_tcp).collect();
+    assert_eq!(ways, [false, false, true, true]);
+    let n_addresses: Vec<_> = messages
+        .iter()
+        .filter_map(|it| match &it.body {
+            Body::Answer { addresses, .. } => Some(addresses.len()),
+            _ => None,
+        })
+        .collect();
+    println!("{n_addresses:?} addresses in the two answers");
+    assert_eq!(n_addresses, [0, (DNS_BYTES - 27) / 16]);
+    assert_eq!(assembled(&observer).0.len(), 2);
+    assert_eq!(observer.counter(counter::DNS_TCP_NOT_READ), 0);
+}
+
+/// Nothing is put together: what a segment does not begin with is counted, and so is what it has besides.
+#[test]
+fn segments_that_are_no_messages_are_counted_and_do_no_harm() {
+    require_bpf!();
+    require_admin!();
+    let (pod, node) = two_namespaces();
+    let mut observer = Observer::load();
+    let _hooks = attach(&mut observer, &node, "b0");
+    let mut client = TcpClient::new(&pod, &node, ADDRESS_B.into());
+    let query = dns::query(7, "one.test", A);
+    let (length, answered) = (query.len().to_be_bytes(), dns::answer(&query).unwrap());
+    // The length goes alone, as with two writes.
+    client.write(&length[6..]);
+    client.write(&query);
+    assert_eq!(client.receive(), answered);
+    copied(&mut observer, std::slice::from_ref(&answered));
+    assert_eq!(observer.counter(counter::DNS_TCP_NOT_READ), 2);
+    // Nobody was seen to ask.
+    assert_eq!(assembled(&observer).0.len(), 0);
+
+    // Two messages in one segment: the first is read.
+    let (first, second) = (dns::query(8, "one.test", A), dns::query(9, "none.test", A));
+    client.write(&[dns::framed(&first), dns::framed(&second)].concat());
+    let answers = [client.receive(), client.receive()];
+    let [one, none] = answers;
+    copied(&mut observer, &[answered, first, one, none]);
+    assert_eq!(observer.counter(counter::DNS_TCP_NOT_READ), 3);
+
+    // To another port the same is nobody's business.
+    let other = node.inside(|| TcpListener::bind((ADDRESS_B, 54))).unwrap();
+    let mut stream = pod.inside(|| TcpStream::connect((ADDRESS_B, 54))).unwrap();
+    stream.write_all(&dns::framed(&query)).unwrap();
+    assert_eq!(dns::receive(&mut other.accept().unwrap().0).unwrap(), query);
+    observer.drain();
+    assert_eq!((observer.messages.len(), observer.counter(counter::DNS_TCP_NOT_READ)), (4, 3));
+}
+
+/// The first part has as much as is copied; the rest is no message.
+#[test]
+fn a_long_answer_in_several_segments_is_read_from_its_first() {
+    require_bpf!();
+    require_admin!();
+    let (host, resolver) = two_namespaces();
+    for (namespace, link) in [(&host, "a0"), (&resolver, "b0")] {
+        namespace.exec("ip", ["link", "set", link, "mtu", "600"]);
+    }
+    let mut observer = Observer::load();
+    let _card = host.inside(|| observer.kernel.attach_packets("a0", XdpMode::Native)).unwrap();
+    let mut client = TcpClient::new(&host, &resolver, ADDRESS_B.into());
+    let sent = client.ask(7, "many.test", A);
+    copied(&mut observer, &[sent[..DNS_BYTES].to_vec()]);
+    assert_eq!(usize::from(observer.messages[0].0.wire_bytes), sent.len());
+    // The headers of IP and of TCP, with its time stamps.
+    let n_segments = (sent.len() + 2).div_ceil(600 - 20 - 32) as u64;
+    println!("{} bytes in {n_segments} segments", sent.len());
+    assert_eq!((n_segments, observer.counter(counter::DNS_TCP_NOT_READ)), (2, 1));
+}
+
 /// On the interface of the client's host: what comes in are answers.
 #[test]
 fn answers_to_a_host_are_copied_on_xdp_and_on_tcx() {
@@ -225,12 +342,7 @@ fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) 
         took.push(clock::now().since(begin));
         sent.extend([dns::query(id, name, *kind), answer]);
     }
-    eventually("all messages", || {
-        observer.drain();
-        (sent.len() <= observer.messages.len()).then_some(())
-    });
-    let copies: Vec<_> = observer.messages.iter().map(|(_, copy)| copy.clone()).collect();
-    assert_eq!(copies, sent);
+    copied(observer, &sent);
     for query in queries(observer) {
         assert_ne!(query.cookie, 0);
         assert_eq!(observer::address(query.source, query.source_port), client.address());
@@ -247,6 +359,17 @@ fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) 
         assert!(Duration::ZERO < seen && seen < took, "{seen:?} of {took:?}");
         println!("{name}: {want} in {seen:?}, {took:?} for the client");
     }
+}
+
+/// Waits for these copies; there must be no others.
+#[track_caller]
+fn copied(observer: &mut Observer, want: &[Vec<u8>]) {
+    eventually("all messages", || {
+        observer.drain();
+        (want.len() <= observer.messages.len()).then_some(())
+    });
+    let copies: Vec<_> = observer.messages.iter().map(|(_, copy)| copy.clone()).collect();
+    assert_eq!(copies, want);
 }
 
 /// What the agent makes of the copies.
@@ -306,6 +429,43 @@ impl Client {
         let len = self.socket.recv(&mut answer).unwrap();
         answer.truncate(len);
         answer
+    }
+}
+
+/// As [`Client`], over one connection.
+struct TcpClient {
+    stream: TcpStream,
+}
+
+impl TcpClient {
+    #[track_caller]
+    fn new(from: &NetNs, at: &NetNs, resolver: IpAddr) -> Self {
+        let resolver = SocketAddr::new(resolver, 53);
+        let server = at.inside(|| TcpListener::bind(resolver)).unwrap();
+        // It ends with the test's process.
+        thread::spawn(move || dns::serve_tcp(&server));
+        let stream = from.inside(|| TcpStream::connect(resolver)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(tests::PATIENCE)).unwrap();
+        Self { stream }
+    }
+
+    /// Returns the answer.
+    #[track_caller]
+    fn ask(&mut self, id: u16, name: &str, kind: u16) -> Vec<u8> {
+        self.write(&dns::framed(&dns::query(id, name, kind)));
+        self.receive()
+    }
+
+    /// A segment of its own.
+    #[track_caller]
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn receive(&mut self) -> Vec<u8> {
+        dns::receive(&mut self.stream).unwrap()
     }
 }
 

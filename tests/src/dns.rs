@@ -1,6 +1,11 @@
 //! DNS messages with known bytes, and a resolver that answers with them.
 
-use std::{io, net::UdpSocket, thread, time::Duration};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::Duration,
+};
 
 pub const A: u16 = 1;
 pub const CNAME: u16 = 5;
@@ -13,8 +18,12 @@ pub const SIX: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 /// How late the answer for `slow.test` is.
 pub const SLOW: Duration = Duration::from_millis(250);
 
+/// Its answer is too long for a datagram: whoever wants it asks again over TCP.
+pub const LONG: &str = "long.test";
+
 const SERVER_FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
+const TRUNCATED: u8 = 2;
 /// Points to the name of the question.
 const ASKED: [u8; 2] = [0xc0, 12];
 
@@ -39,7 +48,7 @@ pub fn answer(query: &[u8]) -> Option<Vec<u8>> {
         "none.test" => (0, vec![]),
         "one.test" | "slow.test" => (0, vec![record(&ASKED, A, &ONE)]),
         "six.test" => (0, vec![record(&ASKED, AAAA, &SIX)]),
-        "many.test" => (0, many),
+        "many.test" | LONG => (0, many),
         "chain.test" => (
             0,
             vec![
@@ -73,10 +82,55 @@ pub fn serve(socket: &UdpSocket) -> io::Result<()> {
         if name_of(&query[..len]).is_some_and(|(name, _)| name == "slow.test") {
             thread::sleep(SLOW);
         }
+        let is_long = name_of(&query[..len]).is_some_and(|(name, _)| name == LONG);
         if let Some(answer) = answer(&query[..len]) {
-            socket.send_to(&answer, from)?;
+            socket.send_to(&if is_long { truncated(&answer) } else { answer }, from)?;
         }
     }
+}
+
+/// As [`serve`], over one connection after another.
+pub fn serve_tcp(listener: &TcpListener) -> io::Result<()> {
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        // Who asks may be gone before the answer.
+        while let Ok(query) = receive(&mut stream) {
+            if let Some(answer) = answer(&query)
+                && stream.write_all(&framed(&answer)).is_err()
+            {
+                break;
+            }
+        }
+    }
+}
+
+/// A message as it goes over TCP.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(message.len()).expect("no message is longer");
+    [&len.to_be_bytes(), message].concat()
+}
+
+/// The next message that comes over TCP.
+pub fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut message)?;
+    Ok(message)
+}
+
+/// Whether an answer says that it is not whole.
+pub fn is_truncated(answer: &[u8]) -> bool {
+    answer.get(2).is_some_and(|flags| flags & TRUNCATED != 0)
+}
+
+/// The question, and that there is more.
+fn truncated(answer: &[u8]) -> Vec<u8> {
+    let mut message = answer[..name_of(answer).map_or(0, |(_, end)| end + 4)].to_vec();
+    message[2] |= TRUNCATED;
+    message[6..8].fill(0);
+    message
 }
 
 /// The name that is asked for, and where it ends.

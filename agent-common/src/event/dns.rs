@@ -1,4 +1,4 @@
-//! DNS messages, as far as they go over UDP.
+//! DNS messages, as far as each is in one packet.
 
 use super::Header;
 
@@ -17,10 +17,12 @@ wire! {
         pub source_port: u16,
         pub destination_port: u16,
         pub ifindex: u32,
-        /// Of the whole message, as the UDP header says.
+        /// Of the whole message, as the UDP header says, or the two bytes before it in TCP.
         pub wire_bytes: u16,
         pub copied_bytes: u16,
-        pub reserved: u32,
+        /// [`crate::pure::packet::UDP`] or [`crate::pure::packet::TCP`].
+        pub protocol: u8,
+        pub reserved: [u8; 3],
     }
 }
 
@@ -52,6 +54,7 @@ mod tests {
             ("ifindex", offset_of!(DnsPacket, ifindex), 68),
             ("wire_bytes", offset_of!(DnsPacket, wire_bytes), 72),
             ("copied_bytes", offset_of!(DnsPacket, copied_bytes), 74),
+            ("protocol", offset_of!(DnsPacket, protocol), 76),
         ];
         for (name, got, want) in message {
             assert_eq!(got, want, "{name}");

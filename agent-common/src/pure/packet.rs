@@ -149,24 +149,48 @@ pub fn parse(bytes: &impl Bytes, tags: usize) -> Result<Headers, Refusal> {
     transport(bytes, &network, in_tunnel)
 }
 
-/// The flags of a TCP segment as most are: no tags, no options of IP, no tunnel. Told by three loads, so that what
-/// is of no use costs next to nothing; `None` says nothing.
+/// What a TCP segment as most are says at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainTcp {
+    pub flags: u8,
+    pub source_port: u16,
+    pub destination_port: u16,
+}
+
+/// A TCP segment as most are: no tags, no options of IP, no tunnel. Told by three loads, so that what is of no use
+/// costs next to nothing; `None` says nothing.
 #[must_use]
 #[inline(always)]
-pub fn plain_tcp_flags(bytes: &impl Bytes) -> Option<u8> {
+pub fn plain_tcp(bytes: &impl Bytes) -> Option<PlainTcp> {
     /// Version 4, five words.
     const PLAIN: u8 = 0x45;
     match bytes.read(12)? {
         [0x08, 0x00] => {
             let it: [u8; 34] = bytes.read(14)?;
             let is_whole = u16::from_be_bytes([it[6], it[7]]) & 0x3fff == 0;
-            (it[0] == PLAIN && is_whole && it[9] == TCP).then_some(it[33])
+            let is_plain = it[0] == PLAIN && is_whole && it[9] == TCP;
+            is_plain.then(|| PlainTcp::new([it[20], it[21]], [it[22], it[23]], it[33]))
         }
         [0x86, 0xdd] => {
             let it: [u8; 54] = bytes.read(14)?;
-            (it[6] == TCP).then_some(it[53])
+            (it[6] == TCP).then(|| PlainTcp::new([it[40], it[41]], [it[42], it[43]], it[53]))
         }
         _ => None,
+    }
+}
+
+/// The flags of [`plain_tcp`].
+#[must_use]
+#[inline(always)]
+pub fn plain_tcp_flags(bytes: &impl Bytes) -> Option<u8> {
+    plain_tcp(bytes).map(|it| it.flags)
+}
+
+impl PlainTcp {
+    #[inline(always)]
+    fn new(source: [u8; 2], destination: [u8; 2], flags: u8) -> Self {
+        let (source_port, destination_port) = (u16::from_be_bytes(source), u16::from_be_bytes(destination));
+        Self { flags, source_port, destination_port }
     }
 }
 
@@ -454,12 +478,16 @@ mod tests {
     fn what_is_told_at_a_glance_is_what_the_headers_say() {
         let mut n_plain = 0;
         for (name, _, frame) in frames() {
-            let Some(flags) = plain_tcp_flags(&&frame[..]) else {
+            let Some(plain) = plain_tcp(&&frame[..]) else {
                 continue;
             };
             n_plain += 1;
             match parse(&&frame[..], 0) {
-                Ok(it) => assert_eq!((it.protocol, it.flags, it.in_tunnel), (TCP, flags, false), "{name}"),
+                Ok(it) => {
+                    let (source_port, destination_port) = (it.source_port, it.destination_port);
+                    assert_eq!(plain, PlainTcp { flags: it.flags, source_port, destination_port }, "{name}");
+                    assert_eq!((it.protocol, it.in_tunnel), (TCP, false), "{name}");
+                }
                 // Nobody looks further.
                 Err(refusal) => assert_eq!(refusal, Refusal::Header, "{name}"),
             }

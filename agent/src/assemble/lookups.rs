@@ -4,7 +4,8 @@
 //! asked --asked again, of this resolver or another--> asked
 //! asked --5 s--> told as unanswered --all that was asked is told--> over
 //!
-//! When a message was lost, it may have been an answer: then nothing is said of what was asked before.
+//! When a message was lost, it may have been an answer: then nothing is said of what was asked before. Of what was
+//! asked over TCP so is each segment that was not read.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ const UNDER_WAY: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     client: SocketAddr,
+    is_tcp: bool,
     id: u16,
 }
 
@@ -68,17 +70,19 @@ pub(super) struct Lookups {
     waiting: VecDeque<(Ktime, Key)>,
     /// Messages that had been lost when that was looked at last.
     lost: u64,
+    /// As `lost`, segments that were not read.
+    not_read: u64,
     vitals: Arc<Vitals>,
 }
 
 impl Lookups {
     pub(super) fn new(vitals: Arc<Vitals>) -> Self {
-        Self { open: AHashMap::new(), waiting: VecDeque::new(), lost: 0, vitals }
+        Self { open: AHashMap::new(), waiting: VecDeque::new(), lost: 0, not_read: 0, vitals }
     }
 
     /// `None`: nothing has ended. An answer that nobody asked for is none, whoever sent it.
     pub(super) fn take(&mut self, message: &DnsMessage) -> Option<Ended> {
-        let key = Key { client: message.client, id: message.id };
+        let key = Key { client: message.client, is_tcp: message.is_tcp, id: message.id };
         match &message.body {
             Body::Query(question) => {
                 self.asked(key, message, question);
@@ -149,10 +153,16 @@ impl Lookups {
         let kernel = [counter::DNS_RING_FULL, counter::DNS_THROTTLED, counter::DNS_SHORT];
         let lost = kernel.map(|slot| self.vitals.kernel(slot)).iter().sum::<u64>()
             + self.vitals.get(Vital::EventsQueueFull);
-        if self.lost != lost {
-            self.lost = lost;
-            self.vitals.add(Vital::DnsQueriesUnjudged, self.open.len() as u64);
-            self.open.clear();
+        let not_read = self.vitals.kernel(counter::DNS_TCP_NOT_READ);
+        let (is_lost, is_not_read) = (self.lost != lost, self.not_read != not_read);
+        (self.lost, self.not_read) = (lost, not_read);
+        if !is_lost && !is_not_read {
+            return;
+        }
+        let n_open = self.open.len();
+        self.open.retain(|key, _| !is_lost && !key.is_tcp);
+        self.vitals.add(Vital::DnsQueriesUnjudged, (n_open - self.open.len()) as u64);
+        if is_lost {
             self.waiting.clear();
         }
     }
@@ -248,6 +258,26 @@ mod tests {
         check("0 lose a 1 x; 1 tick; 2 ask a 1 x; 6000 tick", "6000 x unanswered by 10.0.0.53");
     }
 
+    /// It may have been the answer of one that came that way.
+    #[test]
+    fn after_a_segment_that_was_not_read_nothing_is_said_of_tcp() {
+        let vitals =
+            check("0 ask+tcp a 1 x; 0 ask b 1 y; 1 skip a 1 x; 6000 tick", "6000 y unanswered by 10.0.0.53");
+        assert_eq!(vitals.get(Vital::DnsQueriesUnjudged), 1);
+        check("0 skip a 1 x; 1 tick; 2 ask+tcp a 1 x; 6000 tick", "6000 x unanswered by 10.0.0.53");
+    }
+
+    /// The same ports and the same id: libc asks again over TCP when an answer did not fit.
+    #[test]
+    fn what_is_asked_over_tcp_is_answered_over_tcp() {
+        check(
+            "0 ask a 1 x; 10 answer a 1 x; 20 ask+tcp a 1 x; 50 answer+tcp a 1 x",
+            "10 x answered after 10 by 10.0.0.53; 50 x answered after 30 by 10.0.0.53",
+        );
+        let vitals = check("0 ask a 1 x; 10 answer+tcp a 1 x", "");
+        assert_eq!(vitals.get(Vital::DnsAnswersUnasked), 1);
+    }
+
     #[test]
     fn open_questions_are_bounded() {
         let vitals = Arc::new(Vitals::new());
@@ -284,6 +314,10 @@ mod tests {
                     vitals.set_kernel(counter::DNS_THROTTLED, 1);
                     Vec::new()
                 }
+                ["skip", ..] => {
+                    vitals.set_kernel(counter::DNS_TCP_NOT_READ, 1);
+                    Vec::new()
+                }
                 ["drop", ..] => {
                     vitals.add(Vital::EventsQueueFull, 1);
                     Vec::new()
@@ -310,6 +344,7 @@ mod tests {
 
     fn message(verb: &str, client: &str, id: u16, name: &str, millis: u64) -> DnsMessage {
         let (verb, resolver) = verb.split_once('@').unwrap_or((verb, "53"));
+        let (verb, is_tcp) = verb.strip_suffix("+tcp").map_or((verb, false), |it| (it, true));
         let question = Question { name: name.into(), kind: RecordKind(1) };
         let body = match verb {
             "ask" => Body::Query(question),
@@ -326,6 +361,7 @@ mod tests {
             asker: Tgid(0),
             client: SocketAddr::new([10, 0, 0, client.as_bytes()[0]].into(), 40_000),
             resolver: SocketAddr::new([10, 0, 0, resolver.parse().unwrap()].into(), 53),
+            is_tcp,
             id,
             body,
         }

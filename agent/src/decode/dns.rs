@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use agent_common::event::dns;
+use agent_common::{event::dns, pure::packet::TCP};
 use domain::{
     base::{
         ParsedName, ParsedRecord,
@@ -76,6 +76,7 @@ pub struct DnsMessage {
     pub asker: Tgid,
     pub client: SocketAddr,
     pub resolver: SocketAddr,
+    pub is_tcp: bool,
     pub id: u16,
     pub body: Body,
 }
@@ -127,6 +128,7 @@ pub fn message(record: &dns::DnsPacket, payload: &[u8]) -> Result<DnsMessage, No
         asker: Tgid(record.header.tgid),
         client,
         resolver,
+        is_tcp: record.protocol == TCP,
         id: u16::from_be_bytes([*id_high, *id_low]),
         body,
     })

@@ -75,10 +75,14 @@ fn service_addresses(facts: &Facts, inputs: &Inputs) -> Check {
     let mut fine = format!("connection tracking answers, and tracks {tracked} connections");
     match &inputs.tracking {
         _ if inputs.tracked.is_none() => {
-            let remedy = "nothing, if no address is translated on this node; else `modprobe nf_conntrack_netlink`";
+            let remedy =
+                "nothing, if no address is translated on this node; else `modprobe nf_conntrack_netlink`";
             verdict.against(State::Degraded, format!("no connections are tracked here: {LOST}"), remedy);
         }
-        None => fine = format!("{tracked} connections are tracked; whether the kernel tells of them was not tried"),
+        None => {
+            fine =
+                format!("{tracked} connections are tracked; whether the kernel tells of them was not tried")
+        }
         Some(Ok(())) => {}
         Some(Err(_)) if !facts.has(Capability::NetAdmin) => {
             facts.need(&mut verdict, State::Degraded, &[Capability::NetAdmin], "asking connection tracking");

@@ -227,7 +227,11 @@ fn what_is_known_of_services_without_connection_tracking() {
     let refused = Some(Err("cannot ask: EPERM".to_owned()));
     check(
         &Inputs { tracked: None, tracking: refused.clone(), ..root() },
-        &[(FEATURE, State::Degraded, "no connections are tracked here: of services only the address is known")],
+        &[(
+            FEATURE,
+            State::Degraded,
+            "no connections are tracked here: of services only the address is known",
+        )],
     );
     check(
         &Inputs { tracking: refused.clone(), status: NONE.into(), ..root() },

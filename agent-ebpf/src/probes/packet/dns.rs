@@ -1,7 +1,10 @@
-//! DNS over UDP: queries and answers are copied, and read by the user half.
+//! DNS: queries and answers are copied, and read by the user half.
 //!
 //! A query is copied where its packet still points to the socket that sent it: that is so at one hook on
 //! its way. An answer is copied wherever it comes by, and the user half takes the first one.
+//!
+//! Over TCP a message is met if a segment begins with it, after its length, and has as much of it as is copied.
+//! Nothing is put together.
 
 use core::{ffi::c_void, ptr};
 
@@ -9,11 +12,11 @@ use agent_common::{
     counter,
     event::dns::DnsPacket,
     limits::{DNS_BYTES, DNS_MESSAGES_PER_SECOND},
-    pure::packet::{Fragment, Headers},
+    pure::packet::{Fragment, Headers, TCP},
 };
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_load_bytes};
 
-use super::budget;
+use super::{budget, flow::Packet};
 use crate::{emit, gate, maps::DNS_ON_XDP};
 
 /// The index of loopback in each namespace.
@@ -64,12 +67,24 @@ impl Carrier {
     }
 }
 
-/// Copies the message in a datagram of UDP, if there is one. `asker`: who sent the packet, or 0.
+/// Whether one of the ends is a resolver.
 #[inline(always)]
-pub(super) fn look(carrier: Carrier, ifindex: u32, headers: &Headers, wanted: Wanted, asker: u32) {
+pub(super) fn is_port(source: u16, destination: u16) -> bool {
+    source == PORT || destination == PORT
+}
+
+/// Copies the message in a packet, if there is one. `asker`: who sent the packet, or 0.
+#[inline(always)]
+pub(super) fn look(
+    carrier: Carrier,
+    packet: &Packet,
+    headers: &Headers,
+    wanted: Wanted,
+    asker: impl FnOnce() -> u32,
+) {
     let is_answer = headers.source_port == PORT;
-    let is_message = is_answer || headers.destination_port == PORT;
     let other = if is_answer { Wanted::Queries } else { Wanted::Answers };
+    let is_message = is_port(headers.source_port, headers.destination_port);
     if !is_message || wanted == other || headers.fragment == Fragment::Later || !carrier.can_copy() {
         return;
     }
@@ -77,16 +92,22 @@ pub(super) fn look(carrier: Carrier, ifindex: u32, headers: &Headers, wanted: Wa
     if !is_answer && cookie == 0 {
         return;
     }
-    let Some(wire_bytes @ 1..) = payload_bytes(carrier, headers) else {
-        return emit::add(counter::DNS_SHORT);
+    let message = if headers.protocol == TCP {
+        segment(carrier, headers, packet.frame_bytes, is_answer)
+    } else {
+        datagram(carrier, headers)
+    };
+    let Some(Message { at, wire_bytes }) = message else {
+        return;
     };
     let which = if is_answer { budget::DNS_ANSWERS } else { budget::DNS_QUERIES };
     if !budget::spend(which, DNS_MESSAGES_PER_SECOND) {
         return emit::add(counter::DNS_THROTTLED);
     }
-    let copied_bytes = if wire_bytes < DNS_BYTES as u16 { wire_bytes } else { DNS_BYTES as u16 };
+    let copied_bytes = most_copied(wire_bytes);
+    let tgid = if is_answer { 0 } else { asker() };
     emit::event_with_bytes::<DnsPacket, DNS_BYTES>(
-        gate::Task { tgid: asker, tid: 0 },
+        gate::Task { tgid, tid: 0 },
         |header| DnsPacket {
             header,
             cookie,
@@ -94,27 +115,72 @@ pub(super) fn look(carrier: Carrier, ifindex: u32, headers: &Headers, wanted: Wa
             destination: headers.destination,
             source_port: headers.source_port,
             destination_port: headers.destination_port,
-            ifindex,
+            ifindex: packet.ifindex,
             wire_bytes,
             copied_bytes,
-            reserved: 0,
+            protocol: headers.protocol,
+            reserved: [0; 3],
         },
-        |to| carrier.copy(headers.payload_at, to.cast(), bounded(copied_bytes)),
+        |to| carrier.copy(at, to.cast(), bounded(copied_bytes)),
         counter::DNS_SHORT,
     );
 }
 
+/// Where a message is in its packet.
+struct Message {
+    at: u32,
+    wire_bytes: u16,
+}
+
+#[inline(always)]
+fn most_copied(wire_bytes: u16) -> u16 {
+    if wire_bytes < DNS_BYTES as u16 { wire_bytes } else { DNS_BYTES as u16 }
+}
+
 /// As the header of UDP says: the packet may be padded.
 #[inline(always)]
-fn payload_bytes(carrier: Carrier, headers: &Headers) -> Option<u16> {
+fn datagram(carrier: Carrier, headers: &Headers) -> Option<Message> {
     const HEADER_BYTES: u16 = 8;
     const LENGTH_FROM_END: u32 = 4;
     let mut length = [0; 2];
     let at = headers.payload_at.wrapping_sub(LENGTH_FROM_END);
-    if !carrier.copy(at, length.as_mut_ptr().cast(), length.len() as u32) {
+    let is_there = carrier.copy(at, length.as_mut_ptr().cast(), length.len() as u32);
+    let wire_bytes = u16::from_be_bytes(length).saturating_sub(HEADER_BYTES);
+    if !is_there || wire_bytes == 0 {
+        emit::add(counter::DNS_SHORT);
         return None;
     }
-    u16::from_be_bytes(length).checked_sub(HEADER_BYTES)
+    Some(Message { at: headers.payload_at, wire_bytes })
+}
+
+/// A message after its length, if what is there looks like one: a segment may as well begin in the middle of one.
+#[inline(always)]
+fn segment(carrier: Carrier, headers: &Headers, frame_bytes: u32, is_answer: bool) -> Option<Message> {
+    const LENGTH_BYTES: u32 = 2;
+    /// A header, and a question for the root.
+    const LEAST_BYTES: u16 = 17;
+    const IS_ANSWER: u8 = 0x80;
+    const OPERATION: u8 = 0x78;
+    let n_bytes = headers.payload_bytes(frame_bytes);
+    if n_bytes == 0 {
+        return None;
+    }
+    // The length, the id, the flags, and how many questions.
+    let mut start = [0; 8];
+    let is_there = carrier.copy(headers.payload_at, start.as_mut_ptr().cast(), start.len() as u32);
+    let wire_bytes = u16::from_be_bytes([start[0], start[1]]);
+    let begins = is_there
+        && LEAST_BYTES <= wire_bytes
+        && (start[4] & IS_ANSWER != 0) == is_answer
+        && start[4] & OPERATION == 0
+        && u16::from_be_bytes([start[6], start[7]]) == 1;
+    let has_enough = LENGTH_BYTES + u32::from(most_copied(wire_bytes)) <= n_bytes;
+    let is_all = n_bytes <= LENGTH_BYTES + u32::from(wire_bytes);
+    if !begins || !has_enough || !is_all {
+        emit::add(counter::DNS_TCP_NOT_READ);
+    }
+    let at = headers.payload_at.wrapping_add(LENGTH_BYTES);
+    (begins && has_enough).then_some(Message { at, wire_bytes })
 }
 
 /// The same number, in a form that proves to the verifier that it is none of 0 and more than there is room

@@ -12,7 +12,7 @@ use agent_common::{
         udp::place,
     },
     limits::NEW_PEERS_PER_SECOND,
-    pure::packet::{Fragment, Headers, Refusal, TCP, UDP, flag, parse, plain_tcp_flags},
+    pure::packet::{Fragment, Headers, PlainTcp, Refusal, TCP, UDP, flag, parse, plain_tcp},
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -61,10 +61,13 @@ fn nic_in_tc(ctx: TcContext) -> i32 {
     TCX_NEXT
 }
 
-/// A segment of a connection, which neither opens nor resets it: as most packets are.
+/// A segment of a connection, which neither opens nor resets it: as most packets are. Those of resolvers are looked at.
 #[inline(always)]
 fn is_data(bytes: &Linear) -> bool {
-    plain_tcp_flags(bytes).is_some_and(|flags| flags & (flag::SYN | flag::RST) == 0)
+    let is_data = |it: PlainTcp| {
+        it.flags & (flag::SYN | flag::RST) == 0 && !dns::is_port(it.source_port, it.destination_port)
+    };
+    plain_tcp(bytes).is_some_and(is_data)
 }
 
 #[inline(always)]
@@ -80,11 +83,12 @@ fn look(carrier: Carrier, answer: &Result<Headers, Refusal>, packet: Packet) {
         UDP => {
             flow::count(headers, place::FROM_OUTSIDE, &packet, 0, || 0);
             // Queries that come in are those of others.
-            dns::look(carrier, packet.ifindex, headers, Wanted::Answers, 0);
+            dns::look(carrier, &packet, headers, Wanted::Answers, || 0);
         }
         TCP => {
             let (Carrier::Skb(ctx) | Carrier::Xdp(ctx)) = carrier;
             control(ctx, headers, packet.ifindex);
+            dns::look(carrier, &packet, headers, Wanted::Answers, || 0);
         }
         _ => {}
     }

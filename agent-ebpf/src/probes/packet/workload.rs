@@ -2,15 +2,15 @@
 //!
 //! The packet still points to the sender's socket. A packet is counted if and only if it does, at exactly these
 //! hooks: then it is counted once, whatever bridges and tunnels it passes. TCP is accounted by socket: nothing
-//! is done for it here.
+//! is done for it here, but that DNS is looked at.
 
 use agent_common::{
     event::udp::place,
-    pure::packet::{Headers, UDP, plain_tcp_flags},
+    pure::packet::{Headers, TCP, UDP, plain_tcp},
 };
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id},
+    helpers::generated::{bpf_get_socket_cookie, bpf_sk_fullsock, bpf_skb_cgroup_id},
     macros::classifier,
     programs::TcContext,
 };
@@ -21,20 +21,23 @@ use super::{
     dns::{self, Carrier, Wanted},
     flow::{self, Packet},
 };
-use crate::emit;
+use crate::{emit, maps::SOCKS};
 
 /// TCX ingress of a pod's veth; egress of loopback and network cards.
 #[classifier]
 fn from_workload(ctx: TcContext) -> i32 {
     if has_socket(&ctx)
-        && let Some(headers) = udp(&ctx)
+        && let Some(headers) = headers_of_interest(&ctx)
     {
-        count(&ctx, &headers, place::SENT);
-        let ifindex = ifindex(&ctx);
+        let packet = packet(&ctx);
+        if headers.protocol == UDP {
+            count(&ctx, &headers, &packet, place::SENT);
+        }
         // On loopback there is no other hook. Elsewhere an answer that leaves is met where it arrives, or
         // is for somebody outside.
-        let wanted = if ifindex == dns::LOOPBACK { Wanted::Both } else { Wanted::Queries };
-        dns::look(Carrier::Skb(ctx.as_ptr()), ifindex, &headers, wanted, dns::asker(ifindex));
+        let wanted = if packet.ifindex == dns::LOOPBACK { Wanted::Both } else { Wanted::Queries };
+        let asker = || if headers.protocol == TCP { owner(&ctx) } else { dns::asker(packet.ifindex) };
+        dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, wanted, asker);
     }
     TCX_NEXT
 }
@@ -42,18 +45,22 @@ fn from_workload(ctx: TcContext) -> i32 {
 /// TCX egress of a pod's veth. With a socket the packet is the host's, and is met here first.
 #[classifier]
 fn to_workload(ctx: TcContext) -> i32 {
-    if let Some(headers) = udp(&ctx) {
-        let place = if has_socket(&ctx) { place::SENT } else { place::TO_WORKLOAD };
-        count(&ctx, &headers, place);
-        dns::look(Carrier::Skb(ctx.as_ptr()), ifindex(&ctx), &headers, Wanted::Both, 0);
+    if let Some(headers) = headers_of_interest(&ctx) {
+        let packet = packet(&ctx);
+        if headers.protocol == UDP {
+            let place = if has_socket(&ctx) { place::SENT } else { place::TO_WORKLOAD };
+            count(&ctx, &headers, &packet, place);
+        }
+        dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, Wanted::Both, || owner(&ctx));
     }
     TCX_NEXT
 }
 
 #[inline(always)]
-fn ifindex(ctx: &TcContext) -> u32 {
+fn packet(ctx: &TcContext) -> Packet {
     // SAFETY: the context is a `__sk_buff`.
-    unsafe { (*ctx.skb.skb).ifindex }
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    Packet { frame_bytes: ctx.len(), segments: segments(ctx), ifindex }
 }
 
 #[inline(always)]
@@ -63,13 +70,38 @@ fn has_socket(ctx: &TcContext) -> bool {
     !sk.is_null()
 }
 
+/// Who opened the TCP socket that the packet points to, or read from it; 0 when that is not known.
 #[inline(always)]
-fn udp(ctx: &TcContext) -> Option<Headers> {
-    if plain_tcp_flags(&linear(ctx)).is_some() {
+fn owner(ctx: &TcContext) -> u32 {
+    // SAFETY: as above.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and a socket to the verifier.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return 0;
+    }
+    let kept = SOCKS.get(sk.cast());
+    if kept.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and the storage lives as long as the socket.
+    unsafe { (*kept).tgid }
+}
+
+/// UDP, and TCP to or from a resolver.
+#[inline(always)]
+fn headers_of_interest(ctx: &TcContext) -> Option<Headers> {
+    if plain_tcp(&linear(ctx)).is_some_and(|it| !dns::is_port(it.source_port, it.destination_port)) {
         return None;
     }
     match headers(ctx) {
         Ok(headers) if headers.protocol == UDP => Some(headers),
+        Ok(headers) if headers.protocol == TCP => {
+            dns::is_port(headers.source_port, headers.destination_port).then_some(headers)
+        }
         Ok(_) => None,
         Err(refusal) => {
             emit::add(refusal.counter());
@@ -79,14 +111,13 @@ fn udp(ctx: &TcContext) -> Option<Headers> {
 }
 
 #[inline(always)]
-fn count(ctx: &TcContext, headers: &Headers, place: u8) {
+fn count(ctx: &TcContext, headers: &Headers, packet: &Packet, place: u8) {
     let skb = ctx.skb.skb;
-    let packet = Packet { frame_bytes: ctx.len(), segments: segments(ctx), ifindex: ifindex(ctx) };
     if place != place::SENT {
-        return flow::count(headers, place, &packet, 0, || 0);
+        return flow::count(headers, place, packet, 0, || 0);
     }
     // SAFETY: the helper takes the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
     // SAFETY: as above.
-    flow::count(headers, place, &packet, cookie, || unsafe { bpf_skb_cgroup_id(skb) });
+    flow::count(headers, place, packet, cookie, || unsafe { bpf_skb_cgroup_id(skb) });
 }

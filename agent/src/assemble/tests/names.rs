@@ -98,6 +98,7 @@ pub(super) fn answered(client: &str, ip: &str, name: &str, now: Ktime) -> [DnsMe
         asker: Tgid(0),
         client: at(client, 40_000),
         resolver: at("r", 53),
+        is_tcp: false,
         id: 7,
         body,
     };

@@ -1,14 +1,16 @@
 //! target-dns: a resolver with a few names, or a client of one.
 //!
 //! `serve IP:PORT` answers as `tests::dns` says. Without arguments it takes lines `IP:PORT NAME` and answers
-//! each with a line of JSON: the length of the answer, or `null` when there was none within a second.
+//! each with a line of JSON: the length of the answer, or `null` when there was none within a second. What does not
+//! fit into a datagram is asked for again over TCP.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test reads them")]
 
 use std::{
-    io::{self, BufRead as _},
-    net::{SocketAddr, UdpSocket},
+    io::{self, BufRead as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::ExitCode,
+    thread,
     time::Duration,
 };
 
@@ -43,7 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(listen: SocketAddr) -> io::Result<()> {
-    let socket = UdpSocket::bind(listen)?;
+    let (socket, listener) = (UdpSocket::bind(listen)?, TcpListener::bind(listen)?);
+    thread::spawn(move || dns::serve_tcp(&listener));
     println!("ready");
     dns::serve(&socket)
 }
@@ -65,8 +68,15 @@ fn ask(resolver: &str, name: &str, id: u16) -> io::Result<Option<usize>> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(resolver)?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-    socket.send(&dns::query(id, name, dns::A))?;
-    match socket.recv(&mut [0; 2048]) {
+    let query = dns::query(id, name, dns::A);
+    socket.send(&query)?;
+    let mut answer = [0; 2048];
+    match socket.recv(&mut answer) {
+        Ok(len) if dns::is_truncated(&answer[..len]) => {
+            let mut stream = TcpStream::connect(resolver)?;
+            stream.write_all(&dns::framed(&query))?;
+            dns::receive(&mut stream).map(|it| Some(it.len()))
+        }
         Ok(len) => Ok(Some(len)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
