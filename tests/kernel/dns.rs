@@ -13,16 +13,17 @@ use agent::{
         lookup::{Lookup, Outcome},
         state::State,
     },
-    clock,
+    clock::{self, Clock},
     config::settings::XdpMode,
     decode::dns::{Body, DnsMessage, message},
     kernel::Hook,
     links,
+    targets::{proc, process::Tgid},
     vitals::{Vital, Vitals},
 };
 use agent_common::{
     counter,
-    event::dns::DnsPacket,
+    event::{Event, dns::DnsPacket},
     limits::{DNS_BYTES, DNS_MESSAGES_PER_SECOND},
     pure::packet::TCP,
 };
@@ -353,6 +354,8 @@ fn lookups(observer: &mut Observer, from: &NetNs, at: &NetNs, resolver: IpAddr) 
     let readable: Vec<_> = NAMES.iter().zip(took).filter(|(it, _)| it.2 != "malformed").collect();
     assert_eq!(got.len(), readable.len());
     for (lookup, ((name, kind, want), took)) in got.iter().zip(readable) {
+        // It asks from a thread of this process, whatever the hook could tell.
+        assert_eq!(lookup.client.as_ref().map(|it| it.tgid.0), Some(std::process::id()));
         let Outcome::Answered { code, took: seen } = lookup.outcome else { panic!("{lookup:?}") };
         assert_eq!((&*lookup.question.name, lookup.question.kind.0), (*name, *kind));
         assert_eq!(format!("{}{}", code.name(), addresses(&decoded(observer), lookup)), *want);
@@ -376,6 +379,11 @@ fn copied(observer: &mut Observer, want: &[Vec<u8>]) {
 fn assembled(observer: &Observer) -> (Vec<Lookup>, Arc<Vitals>) {
     let vitals = Arc::new(Vitals::new());
     let mut state = State::new(Arc::clone(&vitals), Duration::from_secs(60));
+    let own = proc::read(Tgid(std::process::id()), &Clock::new()).unwrap();
+    state.process(Arc::new(own));
+    let mut events = observer.events.clone();
+    events.retain(|it| matches!(it, Event::UdpOwner(_)));
+    state.events(&events, clock::now());
     (state.messages(&decoded(observer), clock::now()), vitals)
 }
 

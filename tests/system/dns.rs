@@ -3,9 +3,12 @@
 
 use serde_json::Value;
 use tests::{
-    Agent, Target, eventually,
+    Agent, Pods, Target,
+    dns::LONG,
+    eventually,
     netns::{ADDRESS_B, two_namespaces},
     paths::built,
+    pods::{BRIDGE, CARD, POD_A},
     require_admin, require_bpf, within,
 };
 
@@ -79,6 +82,40 @@ fn a_silent_resolver_is_a_finding() {
         assert_eq!(finding["evidence"]["resolver_address"], "127.0.0.53", "{finding}");
     }
     assert_valid("findings", &agent.ask(["findings"]));
+}
+
+/// As on a node: its packets are met when they have left it, and the pod's processes are not asked.
+#[test]
+fn in_a_pod_the_process_that_asks_is_known_and_so_is_what_it_asks_over_tcp() {
+    require_bpf!();
+    require_admin!();
+    let pods = Pods::new();
+    let resolver = format!("{BRIDGE}:53");
+    let mut serve = pods.node.command(built("target-dns"));
+    serve.args(["serve", &resolver]);
+    let _resolver = Target::start(serve);
+    let agent = Agent::start_in(&pods.node, ["--interface", CARD, "--no-http-spans"]);
+    eventually("a look at the pod", || agent.log().contains("looked at. interface=\"vha\"").then_some(()));
+    let mut asking = Target::start(pods.a.command(built("target-dns")));
+    for _ in 0..5 {
+        asking.ask(&format!("{resolver} fail.test"));
+    }
+    let finding = eventually("a finding", || {
+        let items = agent.items(["findings"]);
+        items.into_iter().find(|it| it["kind"] == "dns_server_failures" && it["evidence"]["lookups"] == 5)
+    });
+    println!("{}", finding["summary"]);
+    assert_eq!(finding["target"]["pid"], asking.pid(), "{finding}");
+    assert_eq!(finding["evidence"]["client_address"], POD_A.to_string(), "{finding}");
+
+    // The truncated answer has no address: the name is known from the one over TCP.
+    let mut connecting = Target::start(pods.a.command(built("target-conn")));
+    assert!(512 < asking.ask(&format!("{resolver} {LONG}"))["bytes"].as_u64().unwrap());
+    connecting.ask("connect 192.0.2.7:80 100");
+    let client = connecting.pid().to_string();
+    let edge = eventually("the edge", || agent.items(["topology", "--pid", &client]).into_iter().next());
+    assert_eq!(edge["server"]["name"], LONG, "{edge}");
+    assert_eq!(agent.status().lost("dns_tcp_not_read"), 0);
 }
 
 fn text(text: &str) -> Value {

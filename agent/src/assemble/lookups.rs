@@ -42,6 +42,7 @@ struct Key {
 struct Open {
     question: Question,
     asker: Tgid,
+    cookie: u64,
     asks: Vec<Ask>,
 }
 
@@ -55,7 +56,10 @@ struct Ask {
 /// An end, before it is known who the client is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ended {
+    /// 0: not known.
     pub asker: Tgid,
+    /// Of its socket; 0: not known.
+    pub cookie: u64,
     pub client: SocketAddr,
     pub resolver: SocketAddr,
     pub question: Question,
@@ -117,7 +121,8 @@ impl Lookups {
             Some(open) => open.asks.push(ask),
             None if is_full => return self.vitals.add(Vital::DnsQueriesNotFollowed, 1),
             None => {
-                let open = Open { question: question.clone(), asker: message.asker, asks: vec![ask] };
+                let DnsMessage { asker, cookie, .. } = *message;
+                let open = Open { question: question.clone(), asker, cookie, asks: vec![ask] };
                 self.open.insert(key, open);
             }
         }
@@ -175,7 +180,8 @@ impl Open {
     }
 
     fn ended(&self, client: SocketAddr, resolver: SocketAddr, outcome: Outcome, at: Ktime) -> Ended {
-        Ended { asker: self.asker, client, resolver, question: self.question.clone(), outcome, at }
+        let Self { asker, cookie, .. } = *self;
+        Ended { asker, cookie, client, resolver, question: self.question.clone(), outcome, at }
     }
 }
 
@@ -359,6 +365,7 @@ mod tests {
         DnsMessage {
             at: Ktime(millis * 1_000_000),
             asker: Tgid(0),
+            cookie: 0,
             client: SocketAddr::new([10, 0, 0, client.as_bytes()[0]].into(), 40_000),
             resolver: SocketAddr::new([10, 0, 0, resolver.parse().unwrap()].into(), 53),
             is_tcp,

@@ -46,6 +46,11 @@ pub struct Output {
     pub incidents: Vec<Incident>,
 }
 
+/// Lookups that wait to hear whose socket it was that asked.
+const MAX_UNOWNED: usize = 4096;
+/// The first call says so when it returns, which may be read after the answer.
+const OWNED_WITHIN: Duration = Duration::from_millis(500);
+
 /// Sockets, edges, requests, lookups, traces.
 #[derive(Debug)]
 pub struct State {
@@ -57,6 +62,8 @@ pub struct State {
     requests: Requests,
     services: Services,
     lookups: Lookups,
+    /// Lookups that ended, by when they were read.
+    unowned: Vec<(Ktime, Ended)>,
     names: Names,
     resolutions: Resolutions,
     traces: Traces,
@@ -78,6 +85,7 @@ impl State {
             requests: Requests::default(),
             services: Services::default(),
             lookups: Lookups::new(Arc::clone(&vitals)),
+            unowned: Vec::new(),
             names: Names::default(),
             resolutions: Resolutions::default(),
             traces: Traces::default(),
@@ -188,22 +196,41 @@ impl State {
                 let (client, name) = (self.sockets.places.client(ended.client.ip()), &ended.question.name);
                 addresses.iter().for_each(|(ip, ttl)| self.names.add(client, *ip, name, *ttl, now));
             }
-            lookups.push(self.lookup(ended));
+            match self.asker(&ended) {
+                None if ended.cookie != 0 && self.unowned.len() < MAX_UNOWNED => {
+                    self.unowned.push((now, ended));
+                }
+                asker => lookups.push(self.lookup(asker, ended)),
+            }
         }
         self.vitals.add(Vital::EventsAssembled, messages.len() as u64);
         lookups
     }
 
-    /// Questions that nobody has answered in time. Call it a few times a second.
+    /// Questions that nobody has answered in time, and those whose process is known by now, or will never be. Call it a
+    /// few times a second.
     pub fn unanswered(&mut self, now: Ktime) -> Vec<Lookup> {
-        let ended = self.lookups.unanswered(now);
-        ended.into_iter().map(|it| self.lookup(it)).collect()
+        let mut lookups = Vec::new();
+        for (at, ended) in std::mem::take(&mut self.unowned) {
+            match self.asker(&ended) {
+                None if now.since(at) < OWNED_WITHIN => self.unowned.push((at, ended)),
+                asker => lookups.push(self.lookup(asker, ended)),
+            }
+        }
+        for ended in self.lookups.unanswered(now) {
+            lookups.push(self.lookup(self.asker(&ended), ended));
+        }
+        lookups
     }
 
-    fn lookup(&mut self, ended: Ended) -> Lookup {
-        let Ended { asker, client, resolver, question, outcome, at } = ended;
+    fn asker(&self, ended: &Ended) -> Option<Tgid> {
+        if ended.asker == Tgid(0) { self.udp.owner_of(ended.cookie) } else { Some(ended.asker) }
+    }
+
+    fn lookup(&mut self, asker: Option<Tgid>, ended: Ended) -> Lookup {
+        let Ended { client, resolver, question, outcome, at, .. } = ended;
         let client_ip = client.ip();
-        let client = self.knows(asker).map(Arc::clone);
+        let client = asker.and_then(|it| self.knows(it)).map(Arc::clone);
         let lookup = Lookup { client, client_ip, resolver, question, outcome, at };
         self.resolutions.record(&lookup);
         lookup

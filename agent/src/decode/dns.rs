@@ -74,6 +74,8 @@ pub struct DnsMessage {
     pub at: Ktime,
     /// Who asks; 0 where the hook could not tell.
     pub asker: Tgid,
+    /// Of the socket that sent it; 0 where the packet does not point to it.
+    pub cookie: u64,
     pub client: SocketAddr,
     pub resolver: SocketAddr,
     pub is_tcp: bool,
@@ -126,6 +128,7 @@ pub fn message(record: &dns::DnsPacket, payload: &[u8]) -> Result<DnsMessage, No
     Ok(DnsMessage {
         at: Ktime(record.header.ktime_ns),
         asker: Tgid(record.header.tgid),
+        cookie: record.cookie,
         client,
         resolver,
         is_tcp: record.protocol == TCP,

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use agent_common::event::udp;
+
 use super::*;
+use crate::assemble::lookup::Lookup;
 use crate::decode::dns::{Body, DnsMessage, Question, RecordKind, ResponseCode};
 
 #[test]
@@ -87,6 +90,55 @@ fn an_edge_keeps_its_name_and_gets_none_when_it_is_old() {
     );
 }
 
+/// Its packet points to its socket; whose that is tells the first call, which returns when the packet is gone.
+#[test]
+fn the_process_that_asks_is_the_owner_of_its_socket() {
+    let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(300));
+    state.process(Arc::new(remembered(Tgid(1), "/bin/p1", Ktime(0), &Clock::new())));
+    let second = |n: u64| Ktime(n * 1_000_000_000);
+    let ask = |cookie, now| {
+        let [query, answer] = answered("a", "x", "shop.example", now);
+        [DnsMessage { cookie, ..query }, answer]
+    };
+    let owner = |cookie| {
+        let header = Header { tgid: 1, ..Header::zeroed() };
+        Event::UdpOwner(udp::UdpOwner { header, cookie, ..udp::UdpOwner::zeroed() })
+    };
+    let clients = |lookups: Vec<Lookup>| lookups.iter().map(Lookup::client_name).collect::<Vec<_>>();
+
+    // It comes later: the lookup waits for it.
+    assert_eq!(clients(state.messages(&ask(7, second(1)), second(1))), [""; 0]);
+    assert_eq!(clients(state.unanswered(second(1))), [""; 0]);
+    state.events(&[owner(7)], second(1));
+    assert_eq!(clients(state.unanswered(second(1))), ["p1"]);
+    // It is known.
+    assert_eq!(clients(state.messages(&ask(7, second(2)), second(2))), ["p1"]);
+    // It never comes.
+    assert_eq!(clients(state.messages(&ask(8, second(3)), second(3))), [""; 0]);
+    assert_eq!(clients(state.unanswered(second(4))), ["10.9.0.97"]);
+    assert_eq!(clients(state.unanswered(second(5))), [""; 0]);
+    // There is nothing to wait for.
+    assert_eq!(clients(state.messages(&ask(0, second(6)), second(6))), ["10.9.0.97"]);
+}
+
+#[test]
+fn lookups_that_wait_for_their_process_are_bounded() {
+    let mut state = State::new(Arc::new(Vitals::new()), Duration::from_secs(300));
+    let messages: Vec<DnsMessage> = (0..5000_u64)
+        .flat_map(|n| {
+            let [mut query, mut answer] = answered("a", "x", "shop.example", Ktime(0));
+            query.cookie = n + 1;
+            for it in [&mut query, &mut answer] {
+                it.client.set_port(1000 + n as u16);
+            }
+            [query, answer]
+        })
+        .collect();
+    let told = state.messages(&messages, Ktime(0)).len();
+    let waited = state.unanswered(Ktime(1_000_000_000)).len();
+    assert_eq!((told, waited), (5000 - 4096, 4096));
+}
+
 /// A question and its answer.
 pub(super) fn answered(client: &str, ip: &str, name: &str, now: Ktime) -> [DnsMessage; 2] {
     let at = |letter: &str, port| {
@@ -96,6 +148,7 @@ pub(super) fn answered(client: &str, ip: &str, name: &str, now: Ktime) -> [DnsMe
     let message = |body| DnsMessage {
         at: now,
         asker: Tgid(0),
+        cookie: 0,
         client: at(client, 40_000),
         resolver: at("r", 53),
         is_tcp: false,

@@ -86,6 +86,12 @@ impl Udp {
         }
     }
 
+    /// Whose the socket is.
+    #[must_use]
+    pub(super) fn owner_of(&self, cookie: u64) -> Option<Tgid> {
+        self.owners.get(cookie).map(|it| it.tgid)
+    }
+
     /// Takes a whole dump. `totals`: what was counted when it began.
     pub(super) fn rows(
         &mut self,
