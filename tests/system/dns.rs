@@ -84,6 +84,21 @@ fn a_silent_resolver_is_a_finding() {
     assert_valid("findings", &agent.ask(["findings"]));
 }
 
+/// What is asked in the first moments is seen: measuring what probes cost takes some, and nobody waits for it.
+#[test]
+fn interfaces_have_their_programs_before_probes_are_measured() {
+    require_bpf!();
+    require_admin!();
+    let (node, _outside) = two_namespaces();
+    let agent = Agent::start_in(&node, crate::watch_targets());
+    eventually("prices", || agent.log().contains("Probes are calibrated").then_some(()));
+    let log = agent.log();
+    let calibrated = log.find("Probes are calibrated").unwrap();
+    for interface in ["interface=\"lo\"", "interface=\"a0\""] {
+        assert!(log.find(interface).is_some_and(|it| it < calibrated), "{interface}\n{log}");
+    }
+}
+
 /// As on a node: its packets are met when they have left it, and the pod's processes are not asked.
 #[test]
 fn in_a_pod_the_process_that_asks_is_known_and_so_is_what_it_asks_over_tcp() {

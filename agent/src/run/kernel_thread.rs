@@ -33,6 +33,8 @@ pub const DRAIN_EVERY: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 const SEED_EVERY: Duration = Duration::from_secs(600);
 const DUMP_EVERY: Duration = Duration::from_secs(1);
+/// After the start, however many interfaces wait for their programs.
+const CALIBRATE_WITHIN: Duration = Duration::from_secs(2);
 /// A dump takes at most this part of a core: with many sockets they become rarer.
 const DUMP_SHARE: u32 = 200;
 /// Records that are handed on at once, and how many times that in a row.
@@ -54,6 +56,8 @@ pub(super) struct KernelThread {
     /// `None`: nothing is put on interfaces, or nobody tells of them.
     interfaces: Option<Interfaces>,
     is_told_of_missing: bool,
+    /// When it is calibrated at the latest; `None`: it is, or nobody wants to know.
+    calibrate_by: Option<Ktime>,
     next_dump: Ktime,
     dump_warnings: Throttle,
     next_count: Ktime,
@@ -75,18 +79,16 @@ impl KernelThread {
             watching: Watching::default(),
             interfaces: None,
             is_told_of_missing: false,
+            calibrate_by: settings.http_spans.then(|| clock::now().plus(CALIBRATE_WITHIN)),
             next_dump: Ktime(0),
             dump_warnings: Throttle::default(),
             next_count: Ktime(0),
             next_seed: Ktime(0),
         };
-        let (wish, named, spans) = (settings.xdp, settings.interfaces.clone(), settings.http_spans);
+        let (wish, named) = (settings.xdp, settings.interfaces.clone());
         Thread::start("kernel", move || {
-            thread.turn();
-            if spans {
-                thread.calibrate();
-            }
             thread.follow_interfaces(wish, &named);
+            thread.turn();
             thread.run(&inputs);
         })
     }
@@ -102,6 +104,7 @@ impl KernelThread {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             self.turn();
+            self.calibrate_when_due();
         }
         // The last figures of what is open, then everything leaves the kernel.
         self.next_dump = Ktime(0);
@@ -212,6 +215,18 @@ impl KernelThread {
         let hits: Vec<_> = self.watching.processes().filter_map(hits).collect();
         if !hits.is_empty() {
             self.outbox.cumulative(ToOwner::Hits(hits));
+        }
+    }
+
+    /// It takes some 0.3 s, in which no interface gets its program: so those come first, as far as they are there.
+    fn calibrate_when_due(&mut self) {
+        let Some(by) = self.calibrate_by else {
+            return;
+        };
+        let is_settled = self.interfaces.as_ref().is_none_or(Interfaces::is_settled);
+        if is_settled || by <= clock::now() {
+            self.calibrate_by = None;
+            self.calibrate();
         }
     }
 
