@@ -71,11 +71,11 @@ vitals! {
     EdgesFolded => Lost("edges_folded");
     /// Connections whose two ends were joined by their sequence numbers although an address is translated between them.
     NatBySequence => Total("nat_resolved_by_sequence");
-    /// Connections whose server connection tracking named: it is behind the address that the client used.
+    /// Connections whose server connection tracking named: it is behind the address that the client used. With what goes to and fro over UDP, and with both ends of those that are older than the agent.
     NatByConntrack => Total("nat_resolved_by_conntrack");
-    /// Connections of which nobody knows whether their server is the address that the client used. Without connection tracking on the node that is every one to outside.
+    /// Connections of which nobody knows whether their server is the address that the client used, with what goes to and fro over UDP. Without connection tracking on the node that is every one to outside.
     NatUnresolved => Total("nat_unresolved");
-    /// Connections whose server was not asked for, or not told in time, because too many were.
+    /// Connections, and connects that failed, whose server was not asked for, or not told in time, because too many were.
     ServersNotAsked => Lost("servers_not_asked");
     /// Sightings of what stands still that were not told because there is too much of it.
     StandstillsNotKept => Lost("too_many_standstills");
