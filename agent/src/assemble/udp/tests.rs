@@ -370,6 +370,22 @@ fn a_service_between_two_ends_is_no_second_edge_and_each_byte_counts_once() {
     assert_eq!(counts.map(|it| scene.vitals.get(it)), [1, 0, 0]);
 }
 
+/// The server is slow to answer, or has just not been met.
+#[test]
+fn what_is_met_of_the_half_later_is_a_part_of_it_too() {
+    let mut scene = through_a_service();
+    let met = scene.rows.split_off(1);
+    scene.dump();
+    scene.answer(ASKED[0], ASKED[1], THROUGH);
+    scene.settle();
+    assert_eq!(
+        scene.edges(),
+        ["ask -> 10.1.0.3:53 service 40+0 bytes 1+0 packets 1 opened 1 open vip 10.96.0.10>5300"]
+    );
+    scene.rows.extend(met);
+    scene.check(&["ask -> answer:53 service 40+400 bytes 1+1 packets 1 opened 1 open vip 10.96.0.10>5300"]);
+}
+
 /// Both halves are on edges by then.
 #[test]
 fn an_answer_that_comes_late_makes_two_edges_one() {
