@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{NetNs, eventually, mortal::mortal, paths};
+use crate::{NetNs, eventually, mortal::mortal, paths, privileges};
 
 /// Exit statuses that answer a question.
 const DONE: i32 = 0;
@@ -22,6 +22,9 @@ const NOTHING_FOUND: i32 = 2;
 const SHOWN_LOG_LINES: usize = 40;
 
 /// Killed when dropped; a test that fails shows the end of its log.
+///
+/// It has the capabilities that the manifest asks for and no others, unless it is started by [`Self::attempt`]: what is
+/// tested is what a node gets.
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
@@ -43,25 +46,22 @@ impl Agent {
     /// Waits until it answers.
     #[track_caller]
     pub fn start<A: AsRef<OsStr>>(flags: impl IntoIterator<Item = A>) -> Self {
-        Self::launch(Self::attempt(alone().args(flags)))
+        Self::launch(Self::attempt(&limited(alone().args(flags))))
     }
 
     /// Where the interfaces are those of a test.
     #[track_caller]
     pub fn start_in<A: AsRef<OsStr>>(namespace: &NetNs, flags: impl IntoIterator<Item = A>) -> Self {
-        let plain = taskscope();
-        let mut command = namespace.command(plain.get_program());
-        for (name, _) in plain.get_envs().filter(|(_, value)| value.is_none()) {
-            command.env_remove(name);
-        }
-        Self::launch(Self::attempt(command.arg("agent").args(flags)))
+        // The namespace is entered with all of root's.
+        let command = namespace.wrap(&limited(taskscope().arg("agent").args(flags)));
+        Self::launch(Self::attempt(&command))
     }
 
     /// On the socket of another one.
     #[track_caller]
     pub fn start_on<A: AsRef<OsStr>>(socket: &Path, flags: impl IntoIterator<Item = A>) -> Self {
         let dir = tempfile::tempdir().expect("there is a folder for temporary files");
-        Self::launch(Self::begin(alone().args(flags), socket.to_owned(), dir))
+        Self::launch(Self::begin(&limited(alone().args(flags)), socket.to_owned(), dir))
     }
 
     #[track_caller]
@@ -203,6 +203,11 @@ impl Drop for Agent {
             eprintln!("the agent's log:\n{}", end.join("\n"));
         }
     }
+}
+
+#[track_caller]
+fn limited(command: &Command) -> Command {
+    privileges::with(&privileges::of_the_manifest(), command)
 }
 
 /// An agent that leaves the machine's own interfaces alone.

@@ -3,18 +3,24 @@ use std::process::Command;
 /// The same command, as a process that the kernel ends when the thread that starts it ends: a test
 /// that is killed drops nothing. It becomes the program: its pid is that of the program.
 pub(crate) fn mortal(command: &Command) -> Command {
-    let mut mortal = Command::new("setpriv");
-    mortal.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--pdeathsig", "KILL", "--"]);
+    wrapped(setpriv, command)
+}
+
+/// `outer`, which becomes `command`, with its variables and in its folder.
+pub(crate) fn wrapped(mut outer: Command, command: &Command) -> Command {
+    outer.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => mortal.env(name, value),
-            None => mortal.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
     if let Some(dir) = command.get_current_dir() {
-        mortal.current_dir(dir);
+        outer.current_dir(dir);
     }
-    mortal
+    outer
 }
 
 #[cfg(test)]

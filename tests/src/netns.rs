@@ -17,6 +17,8 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::mortal::wrapped;
+
 /// The addresses of [`two_namespaces`].
 pub const ADDRESS_A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub const ADDRESS_B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -89,16 +91,14 @@ impl NetNs {
 
     /// A command that will run inside. It becomes the program: its pid is that of the program.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
-        command
+        self.wrap(&Command::new(program))
     }
 
-    /// A command with its arguments, as [`command`](Self::command); its variables are left out.
+    /// A command with all that was said of it, as [`command`](Self::command).
     pub fn wrap(&self, command: &Command) -> Command {
-        let mut inside = self.command(command.get_program());
-        inside.args(command.get_args());
-        inside
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "exec", &self.name]);
+        wrapped(ip, command)
     }
 
     /// Runs a program inside to its end, which must be a success, and returns what it printed.

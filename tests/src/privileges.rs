@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
+use crate::mortal::wrapped;
+
 const MANIFEST: &str = "deploy/kubernetes/base/daemonset.yaml";
 
 /// As `setpriv` names them: `bpf`.
@@ -28,8 +30,7 @@ pub fn with(capabilities: &[String], command: &Command) -> Command {
     let list = format!("-all{}", added.concat());
     let mut limited = Command::new("setpriv");
     limited.args(["--bounding-set", &list, "--inh-caps", &list, "--no-new-privs", "--"]);
-    limited.arg(command.get_program()).args(command.get_args());
-    limited
+    wrapped(limited, command)
 }
 
 #[cfg(test)]

@@ -25,6 +25,32 @@ struct Works {
     spans: bool,
 }
 
+/// So all tests of the whole program show what a node gets with them.
+#[test]
+fn the_agent_of_each_test_has_what_the_manifest_asks_for_and_no_more() {
+    require_bpf!();
+    require_admin!();
+    let namespace = NetNs::new();
+    // include/uapi/linux/capability.h
+    let bit = |name: &String| match name.as_str() {
+        "net_admin" => 12,
+        "sys_ptrace" => 19,
+        "perfmon" => 38,
+        "bpf" => 39,
+        name => panic!("{name} is new in the manifest"),
+    };
+    let asked = privileges::of_the_manifest();
+    let want: u64 = asked.iter().map(|it| 1 << bit(it)).sum();
+    for agent in [Agent::start(crate::watch_targets()), Agent::start_in(&namespace, ["--no-http-spans"])] {
+        let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+        for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            let line = status.lines().find_map(|it| it.strip_prefix(set)).unwrap();
+            assert_eq!(u64::from_str_radix(line.trim(), 16).unwrap(), want, "{set} of {status}");
+        }
+    }
+    println!("{asked:?}");
+}
+
 #[test]
 fn without_a_capability_that_is_lost_which_doctor_says() {
     require_bpf!();
