@@ -109,7 +109,7 @@ vitals! {
     UdpSocketsNotKept => Lost("too_many_udp_sockets");
     /// Interfaces with a packet program.
     Interfaces => Level("interfaces");
-    /// Interfaces of a kind that is not known, where nothing is attached.
+    /// Interfaces of a kind that is not known or not supported, where nothing is attached.
     InterfacesUnknown => Level("interfaces_unknown");
     /// Interfaces that went away before a packet program was attached.
     InterfacesVanished => Total("interfaces_vanished");

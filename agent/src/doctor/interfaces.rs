@@ -34,13 +34,19 @@ fn check(facts: &Facts, interface: &Link, settings: &Settings) -> Check {
         (XdpMode::Auto, _) if is_card => "native XDP, else TCX for what comes in, TCX for what leaves",
         (_, Kind::Workload) => "TCX, both ways",
         (_, Kind::Loopback) => "TCX for what is sent",
-        (_, Kind::Unknown(_)) => "nothing",
+        (_, kind) if kind.is_uncovered() => "nothing",
         _ => "nothing, its packets are met elsewhere",
     };
     if settings.xdp != XdpMode::Off {
         if matches!(interface.kind, Kind::Unknown(_)) && !named {
             let remedy = format!("if its packets matter: --interface {}", interface.name);
             verdict.against(State::Degraded, format!("{kind}: nothing is attached"), &remedy);
+        }
+        if interface.kind == Kind::Netkit && !named {
+            let detail =
+                format!("{kind}: nothing is attached: UDP and DNS of its pod may not be seen, TCP is");
+            let remedy = "if they matter: pods on veth pairs (Cilium: `bpf.datapathMode=veth`)";
+            verdict.against(State::Degraded, detail, remedy);
         }
         if needs_tcx {
             let why = format!("{kind}: its UDP is not counted, TCX");

@@ -270,10 +270,16 @@ fn interfaces_by_kind() {
         (Kind::Bridge, State::Ok, "bridge: nothing"),
         (Kind::Tunnel("vxlan".into()), State::Ok, "tunnel (vxlan): nothing"),
         (
-            Kind::Unknown("netkit".into()),
+            Kind::Unknown("wwan".into()),
             State::Degraded,
-            "unknown (netkit): nothing is attached | if its packets",
+            "unknown (wwan): nothing is attached | if its packets",
         ),
+        (
+            Kind::Netkit,
+            State::Degraded,
+            "UDP and DNS of its pod may not be seen, TCP is | if they matter: pods",
+        ),
+        (Kind::Pair, State::Ok, "pair, both ends here: nothing"),
     ];
     for (kind, state, words) in all {
         let interfaces = vec![Link { index: 3, name: "x".into(), kind }];

@@ -134,7 +134,8 @@ impl Interfaces {
     /// Of kinds that are not in our table.
     #[must_use]
     pub fn n_unknown(&self) -> u64 {
-        self.known.values().filter(|it| matches!(it.link.kind, Kind::Unknown(_))).count() as u64
+        let is_bare = |it: &&Known| it.place == Place::Nothing && it.link.kind.is_uncovered();
+        self.known.values().filter(is_bare).count() as u64
     }
 
     /// Gone before their programs were attached.

@@ -16,6 +16,8 @@ pub enum Kind {
     Loopback,
     /// The host's end of a pair whose other end is in another namespace.
     Workload,
+    /// As a workload's, of a kind on which nothing is put: its packets may never pass the host's end.
+    Netkit,
     /// An end of a pair that is wholly here.
     Pair,
     Bridge,
@@ -54,7 +56,8 @@ impl Traits {
             }
             None => Kind::Unknown(format!("hardware type {}", self.hardware)),
             Some("veth") if self.has_far_peer => Kind::Workload,
-            Some("veth") => Kind::Pair,
+            Some("netkit") if self.has_far_peer => Kind::Netkit,
+            Some("veth" | "netkit") => Kind::Pair,
             Some("bond" | "team") => Kind::Bond,
             Some("bridge") => Kind::Bridge,
             Some(
@@ -85,7 +88,8 @@ impl Kind {
             Self::Bond => "bond".to_owned(),
             Self::Loopback => "loopback".to_owned(),
             Self::Workload => "veth of a workload".to_owned(),
-            Self::Pair => "veth, both ends here".to_owned(),
+            Self::Netkit => "netkit of a workload".to_owned(),
+            Self::Pair => "pair, both ends here".to_owned(),
             Self::Bridge => "bridge".to_owned(),
             Self::Tunnel(kind) => format!("tunnel ({kind})"),
             Self::Stacked(kind) => format!("on another interface ({kind})"),
@@ -97,6 +101,12 @@ impl Kind {
     #[must_use]
     pub fn is_card(&self) -> bool {
         matches!(self, Self::Physical | Self::Bond)
+    }
+
+    /// Packets may pass that are met nowhere else, and nothing is put on it.
+    #[must_use]
+    pub fn is_uncovered(&self) -> bool {
+        matches!(self, Self::Netkit | Self::Unknown(_))
     }
 }
 
@@ -118,12 +128,14 @@ mod tests {
         check(of("bridge"), "bridge");
         check(Traits { hardware: LOOPBACK, ..bare.clone() }, "loopback");
         check(Traits { has_far_peer: true, ..of("veth") }, "veth of a workload");
-        check(of("veth"), "veth, both ends here");
+        check(of("veth"), "pair, both ends here");
+        check(Traits { has_far_peer: true, ..of("netkit") }, "netkit of a workload");
+        check(of("netkit"), "pair, both ends here");
         check(Traits { has_far_peer: true, ..of("vxlan") }, "tunnel (vxlan)");
         check(Traits { hardware: 65534, ..of("wireguard") }, "tunnel (wireguard)");
         check(of("macvlan"), "on another interface (macvlan)");
         check(of("dummy"), "on another interface (dummy)");
-        check(of("netkit"), "unknown (netkit)");
+        check(of("wwan"), "unknown (wwan)");
         check(bare.clone(), "unknown (hardware type 1)");
         check(Traits { hardware: 803, has_device: true, ..bare }, "unknown (hardware type 803)");
     }
