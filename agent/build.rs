@@ -73,6 +73,7 @@ fn generate_query() {
         ("Target.runtime", "Runtime"),
         ("AgentStatus.events", "Events"),
         ("AgentStatus.nat", "Nat"),
+        ("AgentStatus.interfaces", "Interfaces"),
         ("WatchedTarget.target", "Target"),
         ("connections", "Connections"),
         ("bytes", "BothWays"),

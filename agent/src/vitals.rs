@@ -111,6 +111,8 @@ vitals! {
     Interfaces => Level("interfaces");
     /// Interfaces of a kind that is not known or not supported, where nothing is attached.
     InterfacesUnknown => Level("interfaces_unknown");
+    /// Interfaces where programs of others are before ours: packets that they do not hand on are not seen.
+    InterfacesBehind => Level("interfaces_behind");
     /// Interfaces that went away before a packet program was attached.
     InterfacesVanished => Total("interfaces_vanished");
     /// What the kernel said of interfaces and could not be read.

@@ -20,8 +20,6 @@ use tests::{
     require_admin, require_bpf, residue,
 };
 
-use crate::foreign::{Foreign, Order};
-
 #[test]
 fn each_kind_has_its_programs_and_the_rest_has_none() {
     require_bpf!();
@@ -109,7 +107,7 @@ fn turn(
 
 /// Payload that was counted where it was sent.
 #[track_caller]
-fn counted(observer: &mut Observer) -> u64 {
+pub(crate) fn counted(observer: &mut Observer) -> u64 {
     let mut bytes = 0;
     let sink = |row: agent_common::event::udp::FlowRow| {
         if row.key.place == place::SENT {
@@ -118,35 +116,6 @@ fn counted(observer: &mut Observer) -> u64 {
     };
     observer.kernel.flows(sink).unwrap();
     bytes
-}
-
-#[test]
-fn programs_of_others_run_before_and_after_ours() {
-    require_bpf!();
-    require_admin!();
-    let pods = Pods::new();
-    let mut observer = Observer::load();
-    let ifindex = pods.link("vha").index;
-    let talker = pods.a.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
-    let mut sent = 0;
-    let mut talk = |what: &str, observer: &mut Observer| {
-        for _ in 0..5 {
-            sent += talker.send_to(&[0; 10], SocketAddr::from((POD_B, 9))).unwrap() as u64;
-        }
-        let got = counted(observer);
-        println!("{what}: {got} of {sent} bytes");
-        assert_eq!(got, sent, "{what}");
-    };
-    let there_before = pods.node.inside(|| Foreign::accepts(ifindex, Order::First));
-    let (interfaces, _) = pods.hook(&mut observer);
-    talk("another was there and accepts all", &mut observer);
-    let there_after = pods.node.inside(|| Foreign::accepts(ifindex, Order::Last));
-    talk("another came and accepts all", &mut observer);
-    pods.node.exec("tc", ["qdisc", "add", "dev", "vha", "clsact"]);
-    talk("somebody made a clsact qdisc", &mut observer);
-    drop((interfaces, there_before, there_after));
-    let qdiscs = pods.node.exec("tc", ["qdisc", "show", "dev", "vha"]);
-    assert!(qdiscs.contains("clsact"), "it is not ours to remove: {qdiscs}");
 }
 
 /// For a child that is to run inside of a node.

@@ -13,11 +13,21 @@ const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
 const BPF_F_BEFORE: u32 = 1 << 3;
 
-/// Gone when dropped.
+/// On both sides of an interface. Gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Foreign {
-    _program: OwnedFd,
-    _links: [OwnedFd; 2],
+    program: OwnedFd,
+    ifindex: u32,
+    links: Option<[OwnedFd; 2]>,
+}
+
+/// Of all packets; nobody after it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// `TC_ACT_OK`
+    Accept = 0,
+    /// `TC_ACT_SHOT`
+    Drop = 2,
 }
 
 /// Relative to those that are there.
@@ -47,25 +57,33 @@ struct Attach {
 }
 
 impl Foreign {
-    /// On both sides of an interface of this network namespace: the packet goes on, and nobody after it is asked.
+    /// On an interface of this network namespace.
     #[track_caller]
-    pub(crate) fn accepts(ifindex: u32, order: Order) -> Self {
-        const TC_ACT_OK: i32 = 0;
-        let program = load(TC_ACT_OK).unwrap_or_else(|error| panic!("{error}"));
+    pub(crate) fn new(ifindex: u32, verdict: Verdict, order: Order) -> Self {
+        let program = load(verdict).unwrap_or_else(|error| panic!("{error}"));
+        let mut foreign = Self { program, ifindex, links: None };
+        foreign.attach(order);
+        foreign
+    }
+
+    /// The same program once more; before, it is taken off.
+    #[track_caller]
+    pub(crate) fn attach(&mut self, order: Order) {
+        self.links = None;
         let flags = if order == Order::First { BPF_F_BEFORE } else { 0 };
-        let links = [BPF_TCX_INGRESS, BPF_TCX_EGRESS].map(|kind| {
-            let attach = Attach { program: raw(&program), ifindex, kind, flags, relative: 0, revision: 0 };
+        let (program, ifindex) = (raw(&self.program), self.ifindex);
+        self.links = Some([BPF_TCX_INGRESS, BPF_TCX_EGRESS].map(|kind| {
+            let attach = Attach { program, ifindex, kind, flags, relative: 0, revision: 0 };
             bpf(BPF_LINK_CREATE, &attach).unwrap_or_else(|error| panic!("{error}"))
-        });
-        Self { _program: program, _links: links }
+        }));
     }
 }
 
 /// `r0 = verdict; exit`.
-fn load(verdict: i32) -> io::Result<OwnedFd> {
+fn load(verdict: Verdict) -> io::Result<OwnedFd> {
     const MOV64_IMM: u64 = 0xb7;
     const EXIT: u64 = 0x95;
-    let instructions = [MOV64_IMM | u64::from(verdict.cast_unsigned()) << 32, EXIT];
+    let instructions = [MOV64_IMM | (verdict as u64) << 32, EXIT];
     let license = c"MIT";
     let load = Load {
         kind: BPF_PROG_TYPE_SCHED_CLS,

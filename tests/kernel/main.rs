@@ -16,6 +16,7 @@ mod golang;
 mod http;
 mod nat;
 mod netns;
+mod order;
 mod packet;
 mod parser;
 mod price;

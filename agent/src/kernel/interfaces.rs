@@ -6,10 +6,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Bound,
     time::Duration,
 };
 
-use super::{Hook, Kernel, KernelError};
+use super::{Hook, Kernel, KernelError, PushedIn};
 use crate::{
     clock::Ktime,
     config::settings::XdpMode,
@@ -18,6 +19,8 @@ use crate::{
 
 /// After each interface, for others who wait for the lock.
 const PAUSE: Duration = Duration::from_millis(25);
+/// The order of programs is looked at anew, one interface after the other.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What an interface is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub struct Interfaces {
     mentioned: BTreeSet<u32>,
     is_whole: bool,
     next_attach: Ktime,
+    /// The one that was looked at last, by its index.
+    looked_at: u32,
+    next_look: Ktime,
     n_vanished: u64,
 }
 
@@ -78,6 +84,8 @@ impl Interfaces {
             mentioned: BTreeSet::new(),
             is_whole: false,
             next_attach: Ktime(0),
+            looked_at: 0,
+            next_look: Ktime(0),
             n_vanished: 0,
         })
     }
@@ -103,6 +111,27 @@ impl Interfaces {
         };
         self.next_attach = now.plus(PAUSE);
         Ok(self.attach(kernel, index))
+    }
+
+    /// Looks at one interface at most: whether programs of others came before ours.
+    pub fn look(&mut self, kernel: &mut Kernel, now: Ktime) -> Vec<PushedIn> {
+        if now < self.next_look {
+            return Vec::new();
+        }
+        let rest = (Bound::Excluded(self.looked_at), Bound::Unbounded);
+        let Some((index, known)) = self.known.range_mut(rest).find(|(_, it)| !it.hooks.is_empty()) else {
+            self.looked_at = 0;
+            self.next_look = now.plus(LOOK_EVERY);
+            return Vec::new();
+        };
+        self.looked_at = *index;
+        let mut pushed_in = Vec::new();
+        for hook in std::mem::take(&mut known.hooks) {
+            let (hook, told) = kernel.look(&known.link, hook, now);
+            known.hooks.extend(hook);
+            pushed_in.extend(told);
+        }
+        pushed_in
     }
 
     /// Leaves the programs to the end of the process, when the kernel takes them off: here, one after the other,
@@ -131,7 +160,13 @@ impl Interfaces {
         self.known.values().filter(|it| !it.hooks.is_empty()).count() as u64
     }
 
-    /// Of kinds that are not in our table.
+    /// With programs of others before ours.
+    #[must_use]
+    pub fn n_behind(&self) -> u64 {
+        self.known.values().filter(|it| it.hooks.iter().any(Hook::is_behind)).count() as u64
+    }
+
+    /// Of kinds that are not in our table, or not supported, and were not named.
     #[must_use]
     pub fn n_unknown(&self) -> u64 {
         let is_bare = |it: &&Known| it.place == Place::Nothing && it.link.kind.is_uncovered();

@@ -6,10 +6,12 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::programs::ProgramFd;
+
+use super::syscall::{new_descriptor, raw};
 
 /// `enum bpf_cmd`, include/uapi/linux/bpf.h.
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -43,9 +45,9 @@ pub(super) struct Link(OwnedFd);
 impl Link {
     /// `map`: the one whose elements are walked; `None` for walks over tasks.
     pub(super) fn create(program: &ProgramFd, map: Option<BorrowedFd<'_>>) -> io::Result<Self> {
-        let map_fd = map.map(|it| raw(it.as_raw_fd()));
+        let map_fd = map.map(raw);
         let attributes = LinkCreate {
-            prog_fd: raw(program.as_fd().as_raw_fd()),
+            prog_fd: raw(program.as_fd()),
             target_fd: 0,
             attach_type: BPF_TRACE_ITER,
             flags: 0,
@@ -53,13 +55,13 @@ impl Link {
             iter_info_len: map_fd.map_or(0, |_| size_of::<u32>() as u32),
             reserved: 0,
         };
-        bpf(BPF_LINK_CREATE, &attributes).map(Self)
+        new_descriptor(BPF_LINK_CREATE, attributes).map(Self)
     }
 
     /// A new walk from the beginning.
     pub(super) fn walk(&self) -> io::Result<File> {
-        let attributes = IterCreate { link_fd: raw(self.0.as_raw_fd()), flags: 0 };
-        bpf(BPF_ITER_CREATE, &attributes).map(File::from)
+        let attributes = IterCreate { link_fd: raw(self.0.as_fd()), flags: 0 };
+        new_descriptor(BPF_ITER_CREATE, attributes).map(File::from)
     }
 }
 
@@ -74,24 +76,6 @@ pub(super) fn read(walk: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> 
             read => return read,
         }
     }
-}
-
-fn raw(fd: i32) -> u32 {
-    fd.cast_unsigned()
-}
-
-/// The commands used here return a new descriptor.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    let address = std::ptr::from_ref(attributes);
-    // SAFETY: `attributes` is the member of `union bpf_attr` that belongs to the command, and as long
-    // as is said; what it points to lives until the call returns.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = i32::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    // SAFETY: the kernel just made this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]

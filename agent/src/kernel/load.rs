@@ -18,7 +18,7 @@ use aya::{
 };
 
 use super::{
-    AttachedFile, Forms, Hook, KernelError, Prices, Refused, btf, calibrate,
+    AttachedFile, Forms, Hook, KernelError, Prices, PushedIn, Refused, btf, calibrate,
     flows::Flows,
     heap,
     iter::{self, Link},
@@ -27,6 +27,7 @@ use super::{
     packets, uprobes,
 };
 use crate::{
+    clock::Ktime,
     config::settings::XdpMode,
     links,
     targets::{golang::Point, process::Tgid},
@@ -300,6 +301,12 @@ impl Kernel {
     /// As [`Self::attach_workload`].
     pub fn attach_egress(&mut self, link: &links::Link) -> Result<[Hook; 1], KernelError> {
         packets::attach_egress(&mut self.ebpf, link).map(|hook| [hook])
+    }
+
+    /// Looks whether programs of others came before this one, and puts it first again if that may be; `None`: it
+    /// is not there any more.
+    pub fn look(&mut self, link: &links::Link, hook: Hook, now: Ktime) -> (Option<Hook>, Option<PushedIn>) {
+        packets::look(&mut self.ebpf, link, hook, now)
     }
 
     /// Puts the probes on a file that are not on it yet, for all processes that run it.

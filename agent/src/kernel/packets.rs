@@ -11,14 +11,27 @@ use aya::{
     },
 };
 
-use super::KernelError;
-use crate::{config::settings::XdpMode as Wish, links::Link};
+use super::{
+    KernelError,
+    order::{self, Line, Step},
+};
+use crate::{clock::Ktime, config::settings::XdpMode as Wish, links::Link};
 
 /// Where a program sits. Dropped, it is gone: both forms are links.
 #[derive(Debug)]
 pub enum Hook {
     Xdp(FdLink),
-    Tcx(SchedClassifierLink, Side),
+    Tcx(Tcx),
+}
+
+/// A program among those of others.
+#[derive(Debug)]
+pub struct Tcx {
+    link: SchedClassifierLink,
+    side: Side,
+    program: &'static str,
+    id: u32,
+    line: Line,
 }
 
 /// Of an interface.
@@ -28,15 +41,51 @@ pub enum Side {
     Egress,
 }
 
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "tcx, ingress",
+            Self::Egress => "tcx, egress",
+        }
+    }
+}
+
 impl Hook {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Xdp(_) => "xdp, native",
-            Self::Tcx(_, Side::Ingress) => "tcx, ingress",
-            Self::Tcx(_, Side::Egress) => "tcx, egress",
+            Self::Tcx(it) => it.side.name(),
         }
     }
+
+    /// Programs of others are asked first, and may keep packets from it.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        matches!(self, Self::Tcx(it) if it.line.is_behind())
+    }
+}
+
+/// Programs of others before ours, and what was done.
+#[derive(Debug)]
+pub struct PushedIn {
+    pub interface: String,
+    pub hook: &'static str,
+    /// Their ids, as the kernel numbers programs.
+    pub programs: Vec<u32>,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// Ours is first again; what passed meanwhile was not seen.
+    First,
+    /// They insist, and are left there.
+    Behind,
+    /// Ours was taken off, by somebody else.
+    Gone,
+    /// Ours was taken off, and cannot be put back.
+    Lost(KernelError),
 }
 
 /// The program of network cards, where packets come in.
@@ -56,7 +105,8 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
             tracing::info!(interface, %error, "No XDP here; trying TCX.");
             let name = c_name(interface, names::PROG_NIC_IN_TC)?;
             let at = NetworkInterface::Name(name.as_c_str());
-            attach_tcx(ebpf, names::PROG_NIC_IN_TC, (interface, at), Side::Ingress).map(Some)
+            attach_tcx(ebpf, names::PROG_NIC_IN_TC, (interface, at), Side::Ingress)
+                .map(|it| Some(Hook::Tcx(it)))
         }
     }
 }
@@ -65,15 +115,15 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
 pub(super) fn attach_workload(ebpf: &mut Ebpf, link: &Link) -> Result<[Hook; 2], KernelError> {
     let at = || (link.name.as_str(), NetworkInterface::Index(link.index));
     Ok([
-        attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at(), Side::Ingress)?,
-        attach_tcx(ebpf, names::PROG_TO_WORKLOAD, at(), Side::Egress)?,
+        Hook::Tcx(attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at(), Side::Ingress)?),
+        Hook::Tcx(attach_tcx(ebpf, names::PROG_TO_WORKLOAD, at(), Side::Egress)?),
     ])
 }
 
 /// Where packets of sockets leave the node, or stay on it by loopback.
 pub(super) fn attach_egress(ebpf: &mut Ebpf, link: &Link) -> Result<Hook, KernelError> {
     let at = (link.name.as_str(), NetworkInterface::Index(link.index));
-    attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at, Side::Egress)
+    attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at, Side::Egress).map(Hook::Tcx)
 }
 
 /// The numbers of include/uapi/linux/if_arp.h. Loopback has the header, too.
@@ -107,7 +157,7 @@ fn attach_tcx(
     program: &'static str,
     (interface, at): (&str, NetworkInterface<'_>),
     side: Side,
-) -> Result<Hook, KernelError> {
+) -> Result<Tcx, KernelError> {
     let tcx: &mut SchedClassifier = program_mut(ebpf, program, interface)?;
     if tcx.fd().is_err() {
         tcx.load().map_err(|source| KernelError::Program { program, source: Box::new(source) })?;
@@ -120,7 +170,47 @@ fn attach_tcx(
     let how = TcAttach::Tcx { attach_type, order: LinkOrder::first() };
     let id = tcx.attach(at, how).map_err(|source| attach_error(program, interface, source))?;
     let link = tcx.take_link(id).map_err(|source| attach_error(program, interface, source))?;
-    Ok(Hook::Tcx(link, side))
+    let id = tcx.info().map_err(|source| attach_error(program, interface, source))?.id();
+    Ok(Tcx { link, side, program, id, line: Line::default() })
+}
+
+/// Looks whether a program is still the first at its hook, and puts it there if that may be. `None`: it is no more.
+pub(super) fn look(ebpf: &mut Ebpf, at: &Link, hook: Hook, now: Ktime) -> (Option<Hook>, Option<PushedIn>) {
+    let Hook::Tcx(mut tcx) = hook else {
+        return (Some(hook), None);
+    };
+    let programs = match order::programs(at.index, tcx.side) {
+        Ok(programs) => programs,
+        Err(error) => {
+            // Most often the interface is gone, which is told otherwise.
+            tracing::debug!(interface = at.name, %error, "The order of programs cannot be read.");
+            return (Some(Hook::Tcx(tcx)), None);
+        }
+    };
+    let name = tcx.side.name();
+    let told =
+        |programs, outcome| Some(PushedIn { interface: at.name.clone(), hook: name, programs, outcome });
+    match tcx.line.look(now, &programs, tcx.id) {
+        Step::Nothing => (Some(Hook::Tcx(tcx)), None),
+        Step::Yield(ahead) => (Some(Hook::Tcx(tcx)), told(ahead, Outcome::Behind)),
+        Step::GiveUp => (None, told(programs, Outcome::Gone)),
+        Step::Move(ahead) => match put_first(ebpf, at, tcx) {
+            Ok(tcx) => (Some(Hook::Tcx(tcx)), told(ahead, Outcome::First)),
+            Err(error) if error.is_gone() => (None, None),
+            Err(error) => (None, told(ahead, Outcome::Lost(error))),
+        },
+    }
+}
+
+/// The kernel takes a program only once at a hook, so it is off for a moment: some 15 ms.
+fn put_first(
+    ebpf: &mut Ebpf,
+    at: &Link,
+    Tcx { link, side, program, line, .. }: Tcx,
+) -> Result<Tcx, KernelError> {
+    drop(link);
+    let place = (at.name.as_str(), NetworkInterface::Index(at.index));
+    attach_tcx(ebpf, program, place, side).map(|it| Tcx { line, ..it })
 }
 
 fn program_mut<'a, P>(

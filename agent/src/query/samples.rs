@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::snapshot::{BinaryView, Exported, ExporterView, Nat, Numbers, ProbeView, Snapshot, TargetView};
+use super::snapshot::{
+    BinaryView, Exported, ExporterView, Interfaces, Nat, Numbers, ProbeView, Snapshot, TargetView,
+};
 use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests, Transport, Vip},
@@ -83,6 +85,7 @@ pub(crate) fn numbers() -> Numbers {
         metrics: Exported::default(),
         logs: Exported { queued: Some(0), sent: 7, failed: 0, dropped: 0 },
         nat: Nat { by_sequence: 20, by_conntrack: 3, unresolved: 1 },
+        interfaces: Interfaces { watched: 4, unknown: 0, behind: 1 },
     }
 }
 

@@ -110,6 +110,7 @@ pub struct Numbers {
     pub metrics: Exported,
     pub logs: Exported,
     pub nat: Nat,
+    pub interfaces: Interfaces,
 }
 
 /// Connections by how it is known where their server is.
@@ -118,6 +119,14 @@ pub struct Nat {
     pub by_sequence: u64,
     pub by_conntrack: u64,
     pub unresolved: u64,
+}
+
+/// Those with a packet program, those of an unknown kind, and those where programs of others come first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interfaces {
+    pub watched: u64,
+    pub unknown: u64,
+    pub behind: u64,
 }
 
 /// The kernel half's ways to lose a record.
@@ -167,6 +176,11 @@ impl Numbers {
                 by_sequence: vitals.get(Vital::NatBySequence),
                 by_conntrack: vitals.get(Vital::NatByConntrack),
                 unresolved: vitals.get(Vital::NatUnresolved),
+            },
+            interfaces: Interfaces {
+                watched: vitals.get(Vital::Interfaces),
+                unknown: vitals.get(Vital::InterfacesUnknown),
+                behind: vitals.get(Vital::InterfacesBehind),
             },
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     config::settings::{Settings, XdpMode},
     decode::{self, Decoded},
     export::throttle::Throttle,
-    kernel::{AttachedFile, Hooked, Interfaces, Kernel, KernelError},
+    kernel::{AttachedFile, Hooked, Interfaces, Kernel, KernelError, Outcome, PushedIn},
     targets::{plan::Plan, process::Tgid},
     vitals::{Part, Vital, Vitals},
 };
@@ -208,6 +208,7 @@ impl KernelThread {
         if let Some(interfaces) = &self.interfaces {
             self.vitals.set(Vital::Interfaces, interfaces.n_hooked());
             self.vitals.set(Vital::InterfacesUnknown, interfaces.n_unknown());
+            self.vitals.set(Vital::InterfacesBehind, interfaces.n_behind());
             self.vitals.set(Vital::InterfacesVanished, interfaces.n_vanished());
             self.vitals.set(Vital::LinkMessagesUnreadable, interfaces.n_unreadable());
         }
@@ -260,6 +261,7 @@ impl KernelThread {
             Ok(attached) => attached.iter().for_each(tell),
             Err(error) => tracing::warn!(%error, "Interfaces that come from now on are not seen."),
         }
+        interfaces.look(&mut self.kernel, now).iter().for_each(tell_of_others);
         if interfaces.is_settled() && !std::mem::replace(&mut self.is_told_of_missing, true) {
             for missing in interfaces.missing() {
                 tracing::warn!(interface = missing, "There is no such interface.");
@@ -310,5 +312,37 @@ fn tell(hooked: &Hooked) {
     }
     for error in refused {
         tracing::warn!(interface, error = %error::chain(error), "Packets are not looked at here.");
+    }
+}
+
+/// Which they are `bpftool prog show id ID` tells.
+fn tell_of_others(PushedIn { interface, hook, programs, outcome }: &PushedIn) {
+    match outcome {
+        Outcome::First => {
+            tracing::warn!(
+                interface,
+                hook,
+                ?programs,
+                "Programs of others came before ours, which is first again."
+            );
+        }
+        Outcome::Behind => tracing::warn!(
+            interface,
+            hook,
+            ?programs,
+            "Programs of others insist on being before ours: packets that they do not hand on are not seen."
+        ),
+        Outcome::Gone => {
+            tracing::warn!(
+                interface,
+                hook,
+                ?programs,
+                "Our program was taken off, and packets are not seen any more."
+            );
+        }
+        Outcome::Lost(error) => {
+            let error = error::chain(error);
+            tracing::warn!(interface, hook, ?programs, %error, "Our program cannot be put first, and is off.");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     table::{self, Column, Tone, text},
     units,
 };
-use crate::query::proto::{AgentStatus, Component, Exporter, Head, Nat, StatusAnswer};
+use crate::query::proto::{AgentStatus, Component, Exporter, Head, Interfaces, Nat, StatusAnswer};
 
 show!(StatusAnswer, write);
 
@@ -62,7 +62,17 @@ fn numbers(status: &AgentStatus) -> Vec<Line> {
             format!("{resolved_by_sequence} by sequence numbers, {resolved_by_conntrack} by conntrack");
         lines.push(calm("translated", format!("{resolved}, {unresolved} perhaps")));
     }
+    lines.extend(status.interfaces.as_ref().map(interfaces));
     lines
+}
+
+fn interfaces(interfaces: &Interfaces) -> Line {
+    let Interfaces { watched, unknown, behind } = interfaces;
+    Line {
+        name: "interfaces".to_owned(),
+        value: format!("{watched} looked at, {unknown} of unknown kinds, {behind} behind programs of others"),
+        tone: if *unknown == 0 && *behind == 0 { Tone::Calm } else { Tone::Warning },
+    }
 }
 
 fn exporter(exporter: &Exporter) -> Line {

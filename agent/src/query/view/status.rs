@@ -5,7 +5,7 @@ use crate::{
     clock::Ktime,
     config::settings::Signal,
     query::{
-        proto::{AgentStatus, Component, Events, Exporter, Head, Nat, StatusAnswer},
+        proto::{AgentStatus, Component, Events, Exporter, Head, Interfaces, Nat, StatusAnswer},
         snapshot::{self, Exported, ExporterView, Numbers, Snapshot},
     },
 };
@@ -29,6 +29,7 @@ pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime) -> Stat
         export: snapshot.exporters.iter().map(|it| exporter(it, numbers)).collect(),
         components: components.collect(),
         nat: Some(nat(&numbers.nat)),
+        interfaces: Some(interfaces(&numbers.interfaces)),
     };
     StatusAnswer {
         head: Some(Head { time: snapshot.wall(now).0, ..shapes::head("status", snapshot, None) }),
@@ -40,6 +41,11 @@ pub(crate) fn answer(snapshot: &Snapshot, numbers: &Numbers, now: Ktime) -> Stat
 fn nat(nat: &snapshot::Nat) -> Nat {
     let snapshot::Nat { by_sequence, by_conntrack, unresolved } = *nat;
     Nat { resolved_by_sequence: by_sequence, resolved_by_conntrack: by_conntrack, unresolved }
+}
+
+fn interfaces(interfaces: &snapshot::Interfaces) -> Interfaces {
+    let snapshot::Interfaces { watched, unknown, behind } = *interfaces;
+    Interfaces { watched, unknown, behind }
 }
 
 fn exporter(ExporterView { signal, endpoint }: &ExporterView, numbers: &Numbers) -> Exporter {
