@@ -11,12 +11,12 @@ use std::{
 use agent::{
     clock::{self, Ktime},
     config::settings::XdpMode,
-    kernel::{Hooked, Interfaces},
+    kernel::{Forms, Hooked, Interfaces, Kernel, Options},
 };
 use agent_common::event::udp::place;
 use tests::{
     NetNs, Observer, Pods, eventually,
-    pods::{CARD, POD_B},
+    pods::{CARD, POD_B, UPLINK},
     require_admin, require_bpf, residue,
 };
 
@@ -116,6 +116,36 @@ pub(crate) fn counted(observer: &mut Observer) -> u64 {
     };
     observer.kernel.flows(sink).unwrap();
     bytes
+}
+
+/// Filters, which older kernels have instead, would outlive us.
+#[test]
+fn without_tcx_there_is_xdp_on_cards_and_nothing_else() {
+    require_bpf!();
+    require_admin!();
+    let pods = Pods::new();
+    let forms = Forms { uprobe_multi: true, xdp_frags: true, tcx: false };
+    let (kernel, refused) = Kernel::load(Options { forms: Some(forms), ..Options::default() }).unwrap();
+    let told: Vec<_> = refused.iter().map(|it| format!("{}: {}", it.feature, it.error)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("UDP and DNS of this node: this kernel has no links"), "{told:?}");
+    let mut observer = Observer { kernel, events: Vec::new(), messages: Vec::new() };
+    let (interfaces, hooked) = pods.hook(&mut observer);
+    let told: Vec<_> =
+        hooked.iter().map(|it| format!("{}: {:?} {:?}", it.interface, it.hooks, it.refused)).collect();
+    assert_eq!(told, ["up0: [\"xdp, native\"] []"]);
+    assert_eq!(interfaces.n_hooked(), 1);
+    for (from, to) in [(&pods.a, POD_B), (&pods.remote, UPLINK)] {
+        let talker = from.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        talker.send_to(&[0; 100], SocketAddr::from((to, 9))).unwrap();
+    }
+    let totals = eventually("what came in at the card", || {
+        observer.kernel.flows(|_| ()).unwrap().filter(|it| it.bytes != 0)
+    });
+    assert_eq!((totals.bytes, counted(&mut observer)), (100, 0));
+    let filters = ["vha", "vhb", CARD, "lo"].map(|it| pods.node.exec("tc", ["qdisc", "show", "dev", it]));
+    assert!(filters.iter().all(|it| !it.contains("clsact")), "{filters:?}");
+    println!("{}", refused[0].error);
 }
 
 /// For a child that is to run inside of a node.

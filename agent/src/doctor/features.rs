@@ -49,9 +49,7 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     }
     let wanted = [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin];
     facts.need(&mut verdict, State::Missing, &wanted, "programs on interfaces");
-    if settings.xdp == XdpMode::Auto {
-        facts.need_version(&mut verdict, State::Degraded, TCX, "TCX, where XDP is refused,");
-    }
+    facts.need_version(&mut verdict, State::Degraded, TCX, "UDP and DNS of this node are not seen: TCX");
     let physical = inputs.interfaces.iter().any(|it| it.kind.is_card());
     if settings.interfaces.is_empty() && !physical {
         verdict.against(State::Degraded, "there is no physical interface here", "name one with --interface");

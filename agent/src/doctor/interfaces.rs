@@ -49,7 +49,8 @@ fn check(facts: &Facts, interface: &Link, settings: &Settings) -> Check {
             verdict.against(State::Degraded, detail, remedy);
         }
         if needs_tcx {
-            let why = format!("{kind}: its UDP is not counted, TCX");
+            let rest = if is_card { "only native XDP for what comes in" } else { "nothing is attached" };
+            let why = format!("{kind}: {rest}, TCX");
             facts.need_version(&mut verdict, State::Degraded, TCX, &why);
         }
     }

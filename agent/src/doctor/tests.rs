@@ -109,12 +109,13 @@ fn an_old_kernel_lacks_topology_and_cheap_uprobes() {
         &inputs,
         &[
             ("topology", State::Missing, "storage of sockets in tracing needs Linux 5.11 | use Linux 6.6"),
-            ("packets", State::Degraded, "TCX, where XDP is refused, needs Linux 6.6"),
+            ("packets", State::Degraded, "UDP and DNS of this node are not seen: TCX needs Linux 6.6"),
             ("http spans", State::Missing, "CAP_SYS_ADMIN"),
             ("kernel", State::Missing, "Linux 5.10.0-33-amd64"),
             ("perf_event_paranoid", State::Degraded, "3: uprobes of this kernel"),
             ("locked memory", State::Degraded, "the limit is 8388608 bytes"),
-            ("interface eth0", State::Degraded, "its UDP is not counted, TCX needs Linux 6.6"),
+            ("interface eth0", State::Degraded, "only native XDP for what comes in, TCX needs Linux 6.6"),
+            ("interface lo", State::Degraded, "loopback: nothing is attached, TCX needs Linux 6.6"),
         ],
     );
     let middle = Inputs { release: "6.1.0-18".into(), ..root() };

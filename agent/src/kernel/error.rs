@@ -41,6 +41,10 @@ pub enum KernelError {
     InterfaceTaken { interface: String },
     #[error("{interface} carries no Ethernet frames, and its packets would be misread")]
     NoEthernet { interface: String },
+    #[error(
+        "this kernel has no links for classifiers (TCX), which takes Linux 6.6; filters would outlive the agent"
+    )]
+    NoTcx,
     #[error("the driver of {interface} takes XDP only in a form that would outlive the agent")]
     NoXdpLink { interface: String },
 }

@@ -14,6 +14,8 @@ pub struct Forms {
     pub uprobe_multi: bool,
     /// XDP on packets of more than one page, since Linux 5.18; else drivers refuse large MTUs.
     pub xdp_frags: bool,
+    /// Links of classifiers, since Linux 6.6; else none: a filter would outlive the agent.
+    pub tcx: bool,
 }
 
 impl Forms {
@@ -25,8 +27,9 @@ impl Forms {
                 tracing::debug!(%error, "Whether there are links of many uprobes cannot be told.");
                 true
             });
-        let xdp_frags = KernelVersion::current().is_ok_and(|it| KernelVersion::new(5, 18, 0) <= it);
-        Self { uprobe_multi, xdp_frags }
+        let since =
+            |major, minor| KernelVersion::current().is_ok_and(|it| KernelVersion::new(major, minor, 0) <= it);
+        Self { uprobe_multi, xdp_frags: since(5, 18), tcx: since(6, 6) }
     }
 
     /// The object with the sections that are meant.
@@ -67,7 +70,7 @@ mod tests {
         }
         for (uprobe_multi, uprobe) in [(true, "uprobe.multi"), (false, "uprobe")] {
             for (xdp_frags, xdp) in [(true, "xdp.frags"), (false, "xdp")] {
-                let applied = Forms { uprobe_multi, xdp_frags }.apply(OBJECT);
+                let applied = Forms { uprobe_multi, xdp_frags, tcx: true }.apply(OBJECT);
                 let file = object::File::parse(&*applied).unwrap();
                 let mut names: Vec<_> =
                     file.sections().filter_map(|it| it.name().ok().map(str::to_owned)).collect();

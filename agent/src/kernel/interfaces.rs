@@ -254,11 +254,15 @@ impl Interfaces {
         known.is_queued = false;
         let (mut hooks, mut refused) = (Vec::new(), Vec::new());
         match known.place {
+            // Said once for all, by who loaded.
+            Place::Workload | Place::Loopback if !kernel.has_tcx() => return None,
             Place::Workload => take(kernel.attach_workload(&known.link), &mut hooks, &mut refused),
             Place::Loopback => take(kernel.attach_egress(&known.link), &mut hooks, &mut refused),
             Place::Card => {
                 take(kernel.attach_packets(&known.link.name, wish), &mut hooks, &mut refused);
-                take(kernel.attach_egress(&known.link), &mut hooks, &mut refused);
+                if kernel.has_tcx() {
+                    take(kernel.attach_egress(&known.link), &mut hooks, &mut refused);
+                }
             }
             Place::Nothing => {}
         }

@@ -79,6 +79,7 @@ pub struct Kernel {
     flows: Option<Flows>,
     log: KernelLog,
     map_bytes: u64,
+    has_tcx: bool,
 }
 
 impl Kernel {
@@ -124,8 +125,12 @@ impl Kernel {
             flows: None,
             log,
             map_bytes,
+            has_tcx: forms.tcx,
         };
         let mut refused = layouts.refused;
+        if !forms.tcx {
+            refused.push(Refused { feature: "UDP and DNS of this node", error: KernelError::NoTcx });
+        }
         refused.extend(kernel.attach_network(&layouts.tracepoints));
         heap::give_back();
         Ok((kernel, refused))
@@ -276,13 +281,19 @@ impl Kernel {
         self.map_bytes
     }
 
+    /// Whether there can be programs on interfaces of workloads, on loopback and where packets leave.
+    #[must_use]
+    pub fn has_tcx(&self) -> bool {
+        self.has_tcx
+    }
+
     /// Puts the packet program on an interface; `None` when it is not wished.
     ///
     /// # Errors
     ///
     /// When neither form is possible, or the interface is gone.
     pub fn attach_packets(&mut self, interface: &str, wish: XdpMode) -> Result<Option<Hook>, KernelError> {
-        packets::attach(&mut self.ebpf, interface, wish)
+        packets::attach(&mut self.ebpf, interface, wish, self.has_tcx)
     }
 
     /// Puts the programs on a workload's interface.

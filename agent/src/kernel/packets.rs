@@ -88,8 +88,13 @@ pub enum Outcome {
     Lost(KernelError),
 }
 
-/// The program of network cards, where packets come in.
-pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Option<Hook>, KernelError> {
+/// The program of network cards, where packets come in. `has_tcx`: where XDP is refused there is another way.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    interface: &str,
+    wish: Wish,
+    has_tcx: bool,
+) -> Result<Option<Hook>, KernelError> {
     if wish == Wish::Off {
         return Ok(None);
     }
@@ -100,7 +105,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, wish: Wish) -> Result<Opt
     }
     match attach_xdp(ebpf, interface) {
         Ok(link) => Ok(Some(Hook::Xdp(link))),
-        Err(error) if wish == Wish::Native => Err(error),
+        Err(error) if wish == Wish::Native || !has_tcx => Err(error),
         Err(error) => {
             tracing::info!(interface, %error, "No XDP here; trying TCX.");
             let name = c_name(interface, names::PROG_NIC_IN_TC)?;
