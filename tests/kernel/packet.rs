@@ -1,6 +1,6 @@
 //! Control packets that no socket of the host can tell about, on XDP and on TCX.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use agent::{config::settings::XdpMode, kernel::Hook};
 use agent_common::{
@@ -11,9 +11,8 @@ use agent_common::{
     },
     limits::NEW_PEERS_PER_SECOND,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tests::{
-    NetNs, Observer, Target, eventually,
+    NetNs, Observer, Target, eventually, flood,
     netns::{ADDRESS_A, ADDRESS_B, Refusal, two_namespaces},
     observer,
     paths::built,
@@ -53,7 +52,7 @@ fn a_flood_of_forged_sources_is_throttled() {
     let (a, b) = two_namespaces();
     let mut observer = Observer::load();
     let _xdp = attach(&mut observer, &b, XdpMode::Native).unwrap();
-    a.inside(|| flood(PACKETS));
+    a.inside(|| flood::syns(SocketAddrV4::new(ADDRESS_B, 8081), PACKETS));
     let counted =
         |observer: &Observer, slots: &[u32]| slots.iter().map(|it| observer.counter(*it)).sum::<u64>();
     eventually("most packets to be throttled", || {
@@ -91,23 +90,6 @@ fn a_flood_of_datagrams_is_throttled() {
     });
     assert!(PACKETS / 2 < throttled, "{throttled}");
     println!("{throttled} of {PACKETS} datagrams throttled");
-}
-
-/// SYNs to a closed port of `b`, each from an address of its own.
-fn flood(n_packets: u32) {
-    const SYN: u8 = 2;
-    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))).unwrap();
-    let to = SocketAddr::new(ADDRESS_B.into(), 0).into();
-    for n in 0..n_packets {
-        let mut packet = [0u8; 40];
-        // Version and length, time to live, TCP; the kernel fills in the rest.
-        (packet[0], packet[8], packet[9]) = (0x45, 64, 6);
-        packet[12..16].copy_from_slice(&Ipv4Addr::from_bits(0x0b00_0001 + n).octets());
-        packet[16..20].copy_from_slice(&ADDRESS_B.octets());
-        packet[22..24].copy_from_slice(&8081u16.to_be_bytes());
-        (packet[32], packet[33]) = (0x50, SYN);
-        raw.send_to(&packet, &to).unwrap();
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod collector;
 mod daemon;
 pub mod dns;
+pub mod flood;
 pub mod lossy;
 mod mortal;
 pub mod netns;

@@ -10,6 +10,7 @@ mod delay;
 mod dns;
 mod edge;
 mod export;
+mod interfaces;
 mod lifecycle;
 mod logs;
 mod many;
