@@ -95,19 +95,19 @@ fn who_comes_before_ours_is_passed_and_who_insists_is_told() {
     assert!(talk.look(&mut interfaces, 1).is_empty());
     let mut other = talk.others(Verdict::Drop, Order::First);
     assert_eq!(talk.say("another came before ours"), (0, 0));
-    assert_eq!(talk.look(&mut interfaces, 4), ["vha tcx, ingress first", "vha tcx, egress first"]);
+    assert_eq!(talk.look(&mut interfaces, 7), ["vha tcx, ingress first", "vha tcx, egress first"]);
     assert_eq!(talk.say("ours is first again, and theirs runs on"), (10, 0));
-    assert!(talk.look(&mut interfaces, 7).is_empty());
+    assert!(talk.look(&mut interfaces, 13).is_empty());
 
     talk.pods.node.inside(|| other.attach(Order::First));
     assert_eq!(talk.say("it came again"), (0, 0));
-    assert_eq!(talk.look(&mut interfaces, 10), ["vha tcx, ingress behind", "vha tcx, egress behind"]);
+    assert_eq!(talk.look(&mut interfaces, 19), ["vha tcx, ingress behind", "vha tcx, egress behind"]);
     assert!(talk.look(&mut interfaces, 3600).is_empty(), "it is told once, and two do not fight");
     assert_eq!((interfaces.n_behind(), interfaces.n_hooked()), (1, 4));
     assert_eq!(talk.say("it insists"), (0, 0));
 
     drop(other);
-    assert!(talk.look(&mut interfaces, 3603).is_empty());
+    assert!(talk.look(&mut interfaces, 3606).is_empty());
     assert_eq!(interfaces.n_behind(), 0);
     assert_eq!(talk.say("it went"), (10, 10));
 }
@@ -122,7 +122,7 @@ fn two_agents_do_not_fight() {
     let (mut ours, _) = talk.pods.hook(&mut talk.observer);
     let (mut theirs, _) = talk.pods.hook(&mut second);
     let (mut moves, mut n_behind) = (0, 0);
-    for secs in (0..600).step_by(3) {
+    for secs in (0..600).step_by(6) {
         for (interfaces, observer) in [(&mut ours, &mut talk.observer), (&mut theirs, &mut second)] {
             let now = Ktime(0).plus(Duration::from_secs(secs));
             let look = || interfaces.look(&mut observer.kernel, now);

@@ -19,8 +19,8 @@ use crate::{
 
 /// After each interface, for others who wait for the lock.
 const PAUSE: Duration = Duration::from_millis(25);
-/// The order of programs is looked at anew, one interface after the other.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The order of programs is looked at anew, one interface a turn: that takes the same lock, if only for a moment.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What an interface is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
