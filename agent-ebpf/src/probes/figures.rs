@@ -2,10 +2,7 @@
 
 use core::ffi::c_void;
 
-use agent_common::{
-    Wire as _,
-    event::sock::{Figures, Row, State},
-};
+use agent_common::event::sock::{Figures, Row, State};
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_jiffies64, bpf_skc_to_tcp_sock};
 
 use super::sock::TCP_LISTEN;
@@ -14,12 +11,16 @@ use crate::{
     read,
 };
 
+/// Not [`Wire::zeroed`](agent_common::Wire::zeroed), for which there is no room on the stack of a dump.
+// SAFETY: zero is a value of every record.
+const NO_FIGURES: Figures = unsafe { core::mem::zeroed() };
+
 #[inline(always)]
 pub(crate) fn row(sk: *mut c_void, state: &State) -> Row {
     let tcp = tcp_sock(sk);
     let figures = if tcp.is_null() {
         // A listener by MPTCP: all there is to say is that it listens.
-        Figures { tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)), ..Figures::zeroed() }
+        Figures { tcp_state: read::field(sk, offset!(KERNEL_LAYOUT.sock_state)), ..NO_FIGURES }
     } else {
         figures(sk, tcp)
     };
