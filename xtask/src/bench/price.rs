@@ -31,7 +31,7 @@ pub(super) fn run(programs: &Programs, n_rounds: u32) -> anyhow::Result<Outcome>
     let mut figures = Vec::new();
     for load in [CONNECTIONS, REQUESTS, DATAGRAMS, BULK] {
         let rounds = rounds(load, programs, n_rounds).with_context(|| format!("each {}", load.unit))?;
-        figures.push(sum(load.unit, &rounds));
+        figures.extend(sums(load.unit, &rounds));
         figures.extend(each(load.unit, &rounds));
     }
     Ok(Outcome { pairs: None, figures })
@@ -78,15 +78,17 @@ fn between(before: &Counts, after: &Counts, n: f64) -> Counts {
     after.iter().filter_map(each).collect()
 }
 
-/// Over all programs and both ends.
-fn sum(unit: &str, rounds: &[Counts]) -> Figure {
-    let values = rounds.iter().map(|it| it.values().map(|count| count.ns).sum::<f64>() / 1e3).collect();
+/// Over all programs and both ends: the time, and the hits, because the counting is a part of each hit's time.
+fn sums(unit: &str, rounds: &[Counts]) -> [Figure; 2] {
+    let sum = |of: fn(&Count) -> f64| rounds.iter().map(|it| it.values().map(of).sum()).collect();
+    let (time, hits) = (sum(|it| it.ns / 1e3), sum(|it| it.hits));
     let name = format!("all programs, both ends of a {unit}");
-    if unit == CONNECTIONS.unit {
-        Figure::at_most(name, "us", values, 4.0)
+    let time = if unit == CONNECTIONS.unit {
+        Figure::at_most(name.as_str(), "us", time, 4.0)
     } else {
-        Figure::of_interest(name, "us", values)
-    }
+        Figure::of_interest(name.as_str(), "us", time)
+    };
+    [time, Figure::of_interest(name, "hits", hits)]
 }
 
 /// Of each program, in the order of their names.
@@ -121,8 +123,9 @@ mod tests {
         let rows: Vec<_> = each("request", &rounds).iter().map(|it| it.row("x")).collect();
         let want = "| x | `a`, 2.0 hits for a request, ns for a hit | 1 | 150.000 ± 0.000 |  |  |\n";
         assert_eq!((rows[0].as_str(), rows.len()), (want, 2));
-        let row = sum("connection", &rounds).row("x");
-        assert!(row.ends_with("a connection, us | 1 | 0.500 ± 0.000 | ≤ 4 | met |\n"), "{row}");
+        let [time, hits] = sums("connection", &rounds).map(|it| it.row("x"));
+        assert!(time.ends_with("a connection, us | 1 | 0.500 ± 0.000 | ≤ 4 | met |\n"), "{time}");
+        assert!(hits.ends_with("a connection, hits | 1 | 2.500 ± 0.000 |  |  |\n"), "{hits}");
         for bad in ["", "{}", "[{\"name\": \"a\"}]"] {
             assert!(read(bad).is_err(), "{bad}");
         }
