@@ -12,7 +12,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("client_retry", 110),
     ("client_sent", 6000),
     ("flow_dump", 30),
-    ("from_workload", 120_000),
+    ("from_workload", 225_000),
     ("nic_in", 57_500),
     ("nic_in_tc", 121_000),
     ("parse", 22_500),
@@ -32,7 +32,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("synack_again", 40),
     ("tcp_ca", 410),
     ("tcp_retransmit", 590),
-    ("to_workload", 137_000),
+    ("to_workload", 360_000),
     ("udp_received", 2600),
     ("udp_sent", 2600),
 ];
