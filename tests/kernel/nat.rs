@@ -196,25 +196,29 @@ fn a_connect_to_a_service_that_fails_is_at_its_server() {
     let pids = [scene.client.pid(), scene.server.pid()];
     let mut assembled = Assembled::new(&pids);
     assembled.servers_are_known();
-    connect(&mut scene.client, &mut scene.server, SERVICE, 1001);
-    assembled.take(&mut observer, &pids);
-    for (refusal, class) in [(Refusal::Drop, "abandoned"), (Refusal::Reset, "refused")] {
+    let mut fails = |scene: &mut Scene, assembled: &mut Assembled, refusal, what| {
         scene.cluster.server.refuse(BACKEND_PORT, refusal);
         let failed = scene.client.ask(&format!("connect {SERVICE} 300"));
         assert!(failed["error"].is_string(), "{failed}");
         scene.cluster.server.accept_all();
-        let edge = eventually(class, || {
+        let mut asked = 0;
+        let edge = eventually(what, || {
             assembled.take(&mut observer, &pids);
-            let asked = assembled.answers(|it| answer(&mut conntrack, it));
-            println!("{class}: {asked} asked");
+            asked += assembled.answers(|it| answer(&mut conntrack, it));
             let edges = assembled.edges(SERVICE.port());
-            edges.into_iter().find(|it| match class {
-                "refused" => it.connections.refused == 1,
+            edges.into_iter().find(|it| match refusal {
+                Refusal::Reset => it.connections.refused == 1,
                 _ => it.connections.abandoned == 1,
             })
         });
-        assert!(is(&edge, &(pids[0], pids[1], SERVICE.port(), VIA, 1001)), "{class}: {edge:#?}");
-    }
+        (asked, edge)
+    };
+    let (asked, edge) = fails(&mut scene, &mut assembled, Refusal::Drop, "a SYN without an answer");
+    assert_eq!((asked, &edge.server, edge.vip), (1, &address(*BACKEND.ip()), VIA), "{edge:#?}");
+    // Now there is one that serves.
+    connect(&mut scene.client, &mut scene.server, SERVICE, 1001);
+    let (_, edge) = fails(&mut scene, &mut assembled, Refusal::Reset, "a SYN that is refused");
+    assert!(is(&edge, &(pids[0], pids[1], SERVICE.port(), VIA, 1001)), "{edge:#?}");
 }
 
 /// Of these there are no sequence numbers; each half has its own addresses.

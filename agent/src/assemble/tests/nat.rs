@@ -254,6 +254,8 @@ fn two_halves_of_an_older_connection_are_one_when_connection_tracking_says_so() 
     check(&grown, &edge(1, "8/9"));
     let ended = format!("{grown}; 6 ended 2 b:7100 z:50000 9/8; 6 ended 1 a:40000 x:80 8/9");
     check(&ended, &edge(0, "8/9"));
+    let (state, _) = told(&ended);
+    assert_eq!(format!("{state:?}").matches("halves: {}").count(), 2, "nothing is kept of it");
     // The same ports are somebody else's by then.
     check(
         &format!("{ended}; 9 old 2 b:7100 z:50000 1/2"),

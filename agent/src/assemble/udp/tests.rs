@@ -443,6 +443,8 @@ fn a_talk_that_is_over_takes_its_half_along() {
     for _ in 0..3 {
         scene.dump_of(FlowTotals::zeroed());
     }
+    // Nothing is kept of it, of either transport.
+    assert_eq!(format!("{:?}", scene.state).matches("halves: {}").count(), 2);
     scene.packet("10.1.0.3:5300>10.0.0.1:1024 sent 5 8");
     scene.check(&[
         "10.0.0.1 -> answer:5300 service 0+5 bytes 0+1 packets 1 opened 1 open",
