@@ -2,7 +2,7 @@
 //!
 //! unknown --(some answers)--> judged --(a client spoke twice without an answer in between)--> never again
 //!
-//! Of a process and a server, not of a connection; only who was heard lately is kept.
+//! Of a process and a server, not of a connection; as long as the process lives and the server is heard.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -21,8 +21,10 @@ const MIN_ANSWERS: u32 = 3;
 const LATE: u32 = 4;
 /// The kernel's ticks, and the time from dump to dump, are not exact.
 const ALIKE: Duration = Duration::from_millis(200);
-/// A long answer counts for as long, and at most twice as long.
-const SPAN: Duration = Duration::from_secs(5 * 60);
+/// A long answer counts for as long, and at most twice as long: whoever pops from a queue that is empty at night
+/// waits so each night.
+const SPAN: Duration = Duration::from_secs(12 * 60 * 60);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A process, and the server as it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +48,7 @@ struct Dialog {
 #[derive(Debug, Default)]
 pub(super) struct Dialogs {
     known: AHashMap<Pair, Dialog>,
+    next_sweep: Ktime,
 }
 
 impl Dialogs {
@@ -80,16 +83,20 @@ impl Dialogs {
         }
     }
 
-    /// Begins a new span where one is over, and forgets servers that were not heard for two, unless somebody
-    /// waits for them: that is judged by what they did before.
-    pub(super) fn sweep(&mut self, now: Ktime, waits: impl Fn(&Pair) -> bool) {
+    /// Forgets processes that ended, and servers that were not heard for two spans, unless somebody waits for
+    /// them: that is judged by what they did before.
+    pub(super) fn sweep(&mut self, now: Ktime, lives: impl Fn(Tgid) -> bool, waits: impl Fn(&Pair) -> bool) {
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now.plus(SWEEP_EVERY);
         self.known.retain(|pair, dialog| {
             if now.since(dialog.began) < SPAN || waits(pair) {
-                return true;
+                return lives(pair.client);
             }
             dialog.longest = [None, dialog.longest[0]];
             dialog.began = now;
-            dialog.longest[1].is_some()
+            dialog.longest[1].is_some() && lives(pair.client)
         });
     }
 }
@@ -104,27 +111,29 @@ mod tests {
     fn a_server_is_judged_by_what_it_did_lately() {
         check("", 3600, None);
         // Too few.
-        check("0 5; 1 5", 3600, None);
-        check("0 5; 1 5; 1 5; 1 5", 3600, None);
-        check("0 5; 1 5; 2 5", 19, None);
-        check("0 5; 1 5; 2 5", 20, Some(5));
-        check("0 5; 1 60; 2 5", 239, None);
-        check("0 5; 1 60; 2 5", 240, Some(60));
+        check("0h 5; 1h 5", 3600, None);
+        check("0h 5; 1h 5; 1h 5; 1h 5", 3600, None);
+        check("0h 5; 1h 5; 2h 5", 19, None);
+        check("0h 5; 1h 5; 2h 5", 20, Some(5));
+        check("0h 5; 1h 60; 2h 5", 239, None);
+        check("0h 5; 1h 60; 2h 5", 240, Some(60));
         // Forgotten in the second span after it.
-        check("0 60; 1 5; 2 5; 301 5", 100, None);
-        check("0 60; 1 5; 2 5; 301 5; 602 5", 100, Some(5));
+        check("0h 60; 1h 5; 2h 5; 13h 5", 100, None);
+        check("0h 60; 1h 5; 2h 5; 13h 5; 26h 5", 100, Some(5));
         // Not heard for two spans.
-        check("0 5; 1 5; 2 5; 301 sweep", 100, Some(5));
-        check("0 5; 1 5; 2 5; 301 sweep; 602 sweep", 100, None);
-        check("0 5; 1 5; 2 5; 301 sweep; 602 waits; 3000 waits", 100, Some(5));
+        check("0h 5; 1h 5; 2h 5; 13h sweep", 100, Some(5));
+        check("0h 5; 1h 5; 2h 5; 13h sweep; 26h sweep", 100, None);
+        check("0h 5; 1h 5; 2h 5; 13h sweep; 26h waits; 99h waits", 100, Some(5));
+        check("0h 5; 1h 5; 2h 5; 3h ended", 100, None);
+        check("0h 5; 1h 5; 2h 5; 13h ended", 100, None);
     }
 
     #[test]
     fn who_speaks_without_an_answer_is_not_judged_again() {
-        check("0 5; 1 5; 2 5; 3 again", 3600, None);
-        check("0 5; 1 5; 2 5; 3 again; 4 5; 5 5; 6 5", 3600, None);
-        // Not for ever: it may be another program by then.
-        check("0 5; 1 5; 2 5; 3 again; 301 sweep; 602 sweep; 603 5; 604 5; 605 5", 3600, Some(5));
+        check("0h 5; 1h 5; 2h 5; 3h again", 3600, None);
+        check("0h 5; 1h 5; 2h 5; 3h again; 4h 5; 5h 5; 6h 5", 3600, None);
+        // Not for ever.
+        check("0h 5; 1h 5; 2h 5; 3h again; 13h sweep; 26h sweep; 27h 5; 28h 5; 29h 5", 3600, Some(5));
     }
 
     #[test]
@@ -137,16 +146,16 @@ mod tests {
         assert_eq!((dialogs.known.len(), vitals.get(Vital::AnswersNotKept)), (MAX_DIALOGS, 1));
     }
 
-    /// Seconds, then how many an answer took, or what else happened; sweeps before each.
+    /// Hours, then how many seconds an answer took, or what else happened; sweeps before each.
     #[track_caller]
     fn check(script: &str, waits_secs: u64, want_secs: Option<u64>) {
         let (mut dialogs, vitals) = (Dialogs::default(), Vitals::new());
         for step in script.split("; ").filter(|it| !it.is_empty()) {
-            let (at, what) = step.split_once(' ').unwrap();
-            let now = Ktime(0).plus(Duration::from_secs(at.parse().unwrap()));
-            dialogs.sweep(now, |_| what == "waits");
+            let (at, what) = step.split_once("h ").unwrap();
+            let now = Ktime(0).plus(Duration::from_secs(3600 * at.parse::<u64>().unwrap()));
+            dialogs.sweep(now, |_| what != "ended", |_| what == "waits");
             match what {
-                "sweep" | "waits" => {}
+                "sweep" | "waits" | "ended" => {}
                 "again" => dialogs.spoke_again(PAIR),
                 secs => dialogs.answered(PAIR, Duration::from_secs(secs.parse().unwrap()), now, &vitals),
             }

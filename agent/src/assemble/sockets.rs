@@ -178,7 +178,7 @@ impl Sockets {
 
     /// A whole dump is over: what stood still in it is told, from the first time on until it is over.
     pub(super) fn dump_ends(&mut self, around: &Surroundings<'_>) {
-        for standing in self.standstills.dump_ends(around.now) {
+        for standing in self.standstills.dump_ends(around) {
             let edge = standing.connection.and_then(|key| self.live.get(&key)?.edge);
             self.incidents.push(Incident::stands(&standing, edge.map(EdgeKey::id), around));
         }

@@ -172,7 +172,8 @@ impl Standstills {
     }
 
     /// A whole dump is over: whatever it did not show stands no more.
-    pub(super) fn dump_ends(&mut self, now: Ktime) -> Vec<Standing> {
+    pub(super) fn dump_ends(&mut self, around: &Surroundings<'_>) -> Vec<Standing> {
+        let now = around.now;
         let mut all = Vec::new();
         self.standing.retain(|_, episode| {
             let Some(mut standing) = episode.shown.take() else {
@@ -187,7 +188,8 @@ impl Standstills {
             true
         });
         let Self { standing, dialogs, .. } = self;
-        dialogs.sweep(now, |pair| standing.contains_key(&Subject::unanswered(pair)));
+        let lives = |tgid| around.directory.get(tgid).is_some();
+        dialogs.sweep(now, lives, |pair| standing.contains_key(&Subject::unanswered(pair)));
         self.is_anybody_unanswered = all.iter().any(|it| matches!(it.what, Standstill::Unanswered { .. }));
         all
     }
