@@ -297,10 +297,11 @@ impl Connection {
         Some([local(client).or(remote(server))?, local(server).or(backend).or(remote(client))?])
     }
 
-    /// Smoothed; `None` before the first sample.
+    /// Smoothed, as the end has it that says less: the other one may have waited for acknowledgements that were
+    /// held back. `None` before the first sample.
     #[must_use]
     pub(super) fn rtt(&self) -> Option<Duration> {
-        let srtt_us = self.ends().map(|end| end.srtt_us).find(|srtt_us| *srtt_us != 0);
+        let srtt_us = self.ends().map(|end| end.srtt_us).filter(|it| *it != 0).min();
         srtt_us.map(|it| Duration::from_micros(it.into()))
     }
 
