@@ -121,6 +121,7 @@ fn a_trace_goes_through_a_proxy() {
             let forwarded = calls.one(pids[1], side::CLIENT, &back);
             let answered = calls.one(pids[2], side::SERVER, &back);
             assert_joined(asked, served);
+            assert_eq!(&served.method[..usize::from(served.method_len)], b"GET");
             assert_eq!((forwarded.joined_by, forwarded.parent_span_id), (rule, served.span_id), "{back}");
             assert_eq!(forwarded.trace_id, asked.trace_id);
             assert_joined(forwarded, answered);
