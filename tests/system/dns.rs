@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use tests::{
-    Agent, Pods, Target,
+    Agent, NetNs, Pods, Target,
     dns::LONG,
     eventually,
     netns::{ADDRESS_B, two_namespaces},
@@ -16,17 +16,23 @@ use crate::schema::assert_valid;
 
 const RESOLVER: &str = "127.0.0.53:53";
 
+/// An agent that looks at the node's loopback, a resolver there, and who asks it.
+#[track_caller]
+fn with_resolver(node: &NetNs) -> (Agent, Target, Target) {
+    let mut serve = node.command(built("target-dns"));
+    serve.args(["serve", RESOLVER]);
+    let resolver = Target::start(serve);
+    let agent = Agent::start_in(node, crate::watch_targets());
+    eventually("a look at loopback", || agent.log().contains("looked at. interface=\"lo\"").then_some(()));
+    (agent, resolver, Target::start(node.command(built("target-dns"))))
+}
+
 #[test]
 fn an_edge_is_called_what_its_client_was_told() {
     require_bpf!();
     require_admin!();
     let (node, _outside) = two_namespaces();
-    let mut serve = node.command(built("target-dns"));
-    serve.args(["serve", RESOLVER]);
-    let _resolver = Target::start(serve);
-    let agent = Agent::start_in(&node, crate::watch_targets());
-    eventually("a look at loopback", || agent.log().contains("looked at. interface=\"lo\"").then_some(()));
-    let mut asking = Target::start(node.command(built("target-dns")));
+    let (agent, _resolver, mut asking) = with_resolver(&node);
     let mut connecting = Target::start(node.command(built("target-conn")));
 
     let client = connecting.pid();
@@ -58,12 +64,7 @@ fn a_silent_resolver_is_a_finding() {
     require_bpf!();
     require_admin!();
     let (node, _outside) = two_namespaces();
-    let mut serve = node.command(built("target-dns"));
-    serve.args(["serve", RESOLVER]);
-    let _resolver = Target::start(serve);
-    let agent = Agent::start_in(&node, crate::watch_targets());
-    eventually("a look at loopback", || agent.log().contains("looked at. interface=\"lo\"").then_some(()));
-    let mut asking = Target::start(node.command(built("target-dns")));
+    let (agent, _resolver, mut asking) = with_resolver(&node);
     assert!(asking.ask(&format!("{RESOLVER} one.test"))["bytes"].is_u64());
     assert!(asking.ask(&format!("{RESOLVER} silent.test"))["bytes"].is_null());
     for _ in 0..5 {
