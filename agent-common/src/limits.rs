@@ -4,7 +4,8 @@
 pub const RING_BYTES: u32 = 4 << 20;
 /// Processes that can be watched at once.
 pub const WATCHED_PROCESSES: u32 = 4096;
-/// Requests under way, on each side. An LRU: the oldest give way and are counted by their end.
+/// Requests under way, on each side; and of servers, connections that had one. An LRU: the oldest give way, and are
+/// counted by their end if they were under way.
 pub const OPEN_CALLS: u32 = 8192;
 /// HTTP connections whose identity is kept. An LRU: one that was evicted is looked up again.
 pub const HTTP_CONNECTIONS: u32 = 8192;
