@@ -8,13 +8,13 @@ use core::{
 
 use agent_common::{
     counter,
-    event::{Header, Record},
+    event::{Header, Record, sock::Row},
 };
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_output};
 
 use crate::{
     gate::Task,
-    maps::{COUNTERS, EVENTS},
+    maps::{COUNTERS, EVENTS, ROWS},
 };
 
 /// The user half drains by the clock: waking it up is dearer than all the rest of an event.
@@ -77,6 +77,15 @@ pub(crate) fn copy<T: Record>(record: *mut T) {
     // SAFETY: `record` is a whole record in a map value, and `EVENTS` is a ring buffer.
     let refused = unsafe { bpf_ringbuf_output(map, record.cast(), size_of::<T>() as u64, NO_WAKEUP) };
     add(if refused == 0 { counter::EVENTS_SUBMITTED } else { T::LOST });
+}
+
+/// A row of a dump; false when there is no room for it, which is no loss: it is asked for again.
+#[inline(always)]
+pub(crate) fn row(row: &Row) -> bool {
+    let map = ptr::from_ref(&ROWS).cast_mut().cast::<c_void>();
+    let bytes = ptr::from_ref(row).cast_mut().cast::<c_void>();
+    // SAFETY: `row` is a whole row, and `ROWS` is a ring buffer.
+    unsafe { bpf_ringbuf_output(map, bytes, size_of::<Row>() as u64, NO_WAKEUP) == 0 }
 }
 
 #[inline(always)]

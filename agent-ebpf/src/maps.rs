@@ -22,6 +22,10 @@ use aya_ebpf::{
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
 
+/// Rows of a dump, which goes on when the user half has taken them out.
+#[map]
+pub(crate) static ROWS: RingBuf = RingBuf::with_byte_size(limits::ROWS_BYTES, 0);
+
 /// Slots are named in `agent_common::counter`.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::SLOTS, 0);

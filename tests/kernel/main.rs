@@ -8,6 +8,7 @@ mod capabilities;
 mod connect;
 mod dns;
 mod dropper;
+mod dump;
 mod exec;
 mod fault;
 mod flows;

@@ -28,7 +28,7 @@ pub mod owner {
 pub mod flag {
     /// The socket existed before the agent: its figures count from [`super::State::base_sent_bytes`].
     pub const SEEDED: u8 = 1;
-    /// [`super::Closed`] was made: the dump must not show it again.
+    /// [`super::Closed`] is made, or lost: no dump may show it from then on.
     pub const CLOSED: u8 = 2;
     /// The peer sent a RST.
     pub const RST_IN: u8 = 4;
@@ -73,7 +73,7 @@ wire! {
     /// The value of `SOCKS`, one for each TCP socket.
     ///
     /// Addresses are IPv6; IPv4 ones are mapped (`::ffff:a.b.c.d`). Ports are in host order.
-    pub struct State: 160 bytes {
+    pub struct State: 176 bytes {
         /// When the socket was opened; for a server, when its handshake was done.
         pub opened_ktime_ns: u64,
         /// 0: not established, or established before the agent came.
@@ -121,6 +121,11 @@ wire! {
         pub episode_expiries: u8,
         /// `total_retrans` when the socket was first seen: what came later is by [`class`].
         pub base_retransmits: u32,
+        /// `segs_out` and `segs_in` then.
+        pub base_segments_out: u32,
+        pub base_segments_in: u32,
+        /// What a dump showed last, in short: the kernel half's own. 0: to be shown whatever it looks like.
+        pub shown: u64,
     }
 }
 
@@ -175,8 +180,8 @@ wire! {
 }
 
 wire! {
-    /// A row of the periodic dump. It goes through an iterator, not through the ring.
-    pub struct Row: 256 bytes {
+    /// A row of the periodic dump. It goes through a ring of its own.
+    pub struct Row: 272 bytes {
         pub cookie: u64,
         pub state: State,
         pub figures: Figures,
@@ -185,7 +190,7 @@ wire! {
 
 wire! {
     /// SYN_SENT -> CLOSE. `figures.error` 0: the application gave up.
-    pub struct ConnectFailed: 280 bytes {
+    pub struct ConnectFailed: 296 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -193,7 +198,7 @@ wire! {
 
 wire! {
     /// The end of a socket that was established: `tcp_destroy_sock`.
-    pub struct Closed: 280 bytes {
+    pub struct Closed: 296 bytes {
         pub header: Header,
         pub row: Row,
     }
@@ -237,6 +242,9 @@ mod tests {
             ("close_probes", offset_of!(State, close_probes), 154),
             ("episode_expiries", offset_of!(State, episode_expiries), 155),
             ("base_retransmits", offset_of!(State, base_retransmits), 156),
+            ("base_segments_out", offset_of!(State, base_segments_out), 160),
+            ("base_segments_in", offset_of!(State, base_segments_in), 164),
+            ("shown", offset_of!(State, shown), 168),
         ];
         let figures = [
             ("sent_bytes", offset_of!(Figures, sent_bytes), 0),

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use agent_common::event::sock::{Figures, Row, State};
+use agent_common::event::sock::{Figures, Row, State, role};
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_jiffies64, bpf_skc_to_tcp_sock};
 
 use super::sock::TCP_LISTEN;
@@ -10,6 +10,13 @@ use crate::{
     maps::{has, offset},
     read,
 };
+
+/// A field that some kernels lack: zero there.
+macro_rules! optional {
+    ($object:expr, $field:ident) => {
+        if has(offset!(TCP_LAYOUT.$field)) { read::field($object, offset!(TCP_LAYOUT.$field)) } else { 0 }
+    };
+}
 
 /// Not [`Wire::zeroed`](agent_common::Wire::zeroed), for which there is no room on the stack of a dump.
 // SAFETY: zero is a value of every record.
@@ -62,6 +69,42 @@ pub(crate) fn srtt_us(tcp: *const c_void) -> u32 {
     eighths >> 3
 }
 
+/// What a socket looks like, in short: nothing of what a row tells changes without a segment, an owner or a
+/// state, but what is unread, and that is shown until it is read. Never 0.
+#[inline(always)]
+pub(crate) fn looks(sk: *mut c_void, owner: u8, tcp_state: u8) -> u64 {
+    let tcp = tcp_sock(sk);
+    let segments = if tcp.is_null() {
+        0
+    } else {
+        let sent: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_out));
+        let received: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_in));
+        sent.wrapping_add(received)
+    };
+    u64::from(segments) << 32 | 1 << 16 | u64::from(owner) << 8 | u64::from(tcp_state)
+}
+
+/// Whether something is owed to the socket, or by it: data that is not acknowledged, not answered, or not read by a
+/// server. Who judges that needs to see it as long as it lasts.
+#[inline(always)]
+pub(crate) fn is_stuck(sk: *mut c_void, row: &Row) -> bool {
+    let tcp = tcp_sock(sk);
+    if tcp.is_null() {
+        return false;
+    }
+    let (state, figures) = (&row.state, &row.figures);
+    let sent: u32 = optional!(tcp, tcp_lsndtime);
+    let received: u32 = optional!(tcp, icsk_lrcvtime);
+    // Of those older than the agent: clients' ports are high.
+    let is_client =
+        state.role == role::CLIENT || (state.role == role::UNKNOWN && state.remote_port < state.local_port);
+    // Both times are set when it connects, and in the same tick nobody knows which was first.
+    let is_later = figures.received_bytes == 0 || 0 < sent.wrapping_sub(received).cast_signed();
+    let asks = is_client && figures.sent_bytes != 0 && is_later;
+    let is_unread = !is_client && figures.unread_bytes != 0;
+    figures.unacked_bytes != 0 || is_unread || asks
+}
+
 /// What the application wrote and the peer has not acknowledged.
 #[inline(always)]
 pub(crate) fn unacked_bytes(tcp: *const c_void) -> u32 {
@@ -77,13 +120,6 @@ fn unread_bytes(sk: *mut c_void, tcp: *const c_void) -> u32 {
     let copied: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_copied_seq));
     let fin = sk_flag(sk, offset!(KERNEL_LAYOUT.sock_done_bit));
     received.wrapping_sub(copied).saturating_sub(fin.into())
-}
-
-/// A field that some kernels lack: zero there.
-macro_rules! optional {
-    ($object:expr, $field:ident) => {
-        if has(offset!(TCP_LAYOUT.$field)) { read::field($object, offset!(TCP_LAYOUT.$field)) } else { 0 }
-    };
 }
 
 #[inline(always)]

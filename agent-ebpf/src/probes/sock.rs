@@ -9,16 +9,13 @@ use agent_common::{
     Wire as _, counter,
     event::{
         Header, Record as _,
-        sock::{Closed, ConnectFailed, Row, State, class, flag, owner, role, tcp_state},
+        sock::{Closed, ConnectFailed, State, class, flag, owner, role, tcp_state},
     },
     pure::packet,
 };
-use aya_ebpf::{
-    bindings::seq_file, helpers::generated::bpf_seq_write, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{bindings::seq_file, macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use super::figures::{payload, probes_out, row, sk_flag, srtt_us, tcp_sock, unacked_bytes};
+use super::figures::{is_stuck, looks, payload, probes_out, row, sk_flag, srtt_us, tcp_sock, unacked_bytes};
 use crate::{
     emit, gate,
     maps::{SOCKS, has, offset},
@@ -98,6 +95,7 @@ fn established(state: &mut State, tcp: *const c_void, old: i32) {
         state.base_sent_bytes = 0;
         state.base_received_bytes = 0;
         state.retransmits = [0; class::COUNT];
+        state.shown = 0;
     }
     // Whatever was repeated until now was the handshake: the kernel hands a child its SYN-ACKs.
     state.retransmits[class::SYN] = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans));
@@ -147,8 +145,10 @@ const _: () = assert!(size_of::<ConnectFailed>() == size_of::<Closed>());
 
 #[inline(always)]
 fn ended(sk: *mut c_void, state: &mut State, kind: u32) {
+    // First: whoever has the record must not find the socket in a dump after it.
+    // SAFETY: a reference may be written through.
+    unsafe { (&raw mut state.flags).write_volatile(state.flags | flag::CLOSED) };
     emit::event(gate::current(), |header| Closed { header: Header { kind, ..header }, row: row(sk, state) });
-    state.flags |= flag::CLOSED;
 }
 
 /// sk_err is handed to the application, and cleared by that, before the socket is destroyed; and what
@@ -213,6 +213,8 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
             state.flags = flag::SEEDED;
             (state.base_sent_bytes, state.base_received_bytes) = payload(sk, tcp);
             state.base_retransmits = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_total_retrans));
+            state.base_segments_out = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_out));
+            state.base_segments_in = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_segs_in));
         }
     }
     address(sk, &mut state);
@@ -268,25 +270,57 @@ pub(crate) struct IterStorage {
     value: *mut State,
 }
 
+/// What a walk answers when a socket is to be shown again, first thing in the next part.
+const AGAIN: i32 = 1;
+
+/// Which sockets a walk shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that are not as they were when they were shown last, those that are stuck, and listeners.
+    News,
+}
+
 /// aya-ebpf has no macro for iterators; the section's name is enough.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 extern "C" fn sock_dump(ctx: *mut IterStorage) -> i32 {
+    show(ctx, Which::All)
+}
+
+/// Of very many connections most are idle: a look at each is all that they cost.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+extern "C" fn sock_news(ctx: *mut IterStorage) -> i32 {
+    show(ctx, Which::News)
+}
+
+#[inline(always)]
+fn show(ctx: *mut IterStorage, which: Which) -> i32 {
     // SAFETY: the kernel hands a valid context; both pointers are null at the end of the walk.
-    let (sk, value, meta) = unsafe { ((*ctx).sk, (*ctx).value, (*ctx).meta) };
+    let (sk, value) = unsafe { ((*ctx).sk, (*ctx).value) };
     if sk.is_null() || value.is_null() {
         return 0;
     }
     // SAFETY: not null, and the iterator holds the socket.
-    let state = unsafe { &*value };
-    let row = row(sk, state);
-    let tcp_state = i32::from(row.figures.tcp_state);
-    let listens = state.role == role::LISTENER && tcp_state == TCP_LISTEN;
-    let handshakes = tcp_state == TCP_SYN_RECV || tcp_state == TCP_NEW_SYN_RECV;
-    if listens || (is_connection(state) && !handshakes) {
-        // SAFETY: the context's `seq` is valid while the program runs; the length is the row's.
-        unsafe { bpf_seq_write((*meta).seq, (&raw const row).cast(), size_of::<Row>() as u32) };
+    let state = unsafe { &mut *value };
+    let tcp_state: u8 = read::field(sk, offset!(KERNEL_LAYOUT.sock_state));
+    let looks = looks(sk, state.owner, tcp_state);
+    if which == Which::News && state.shown == looks {
+        return 0;
     }
+    let tcp_state = i32::from(tcp_state);
+    let listens = state.role == role::LISTENER && tcp_state == TCP_LISTEN;
+    // The state is set after its tracepoint: in a handshake the entry may be half written on another CPU.
+    let handshakes = matches!(tcp_state, TCP_SYN_SENT | TCP_SYN_RECV | TCP_NEW_SYN_RECV);
+    if !listens && (!is_connection(state) || handshakes) {
+        return 0;
+    }
+    let row = row(sk, state);
+    if !emit::row(&row) {
+        return AGAIN;
+    }
+    state.shown = if listens || is_stuck(sk, &row) { 0 } else { looks };
     0
 }
 

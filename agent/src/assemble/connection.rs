@@ -1,163 +1,21 @@
 //! One TCP connection, of which one end or both are seen.
+//!
+//! There may be hundreds of thousands, so it is kept small: most are younger than the agent, nothing goes
+//! wrong with them, and their ends have the same two IPv4 addresses. What others need besides is in boxes.
 
-use std::{net::IpAddr, time::Duration};
-
-use agent_common::event::sock::{Row, class, flag, role as kernel_role};
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{
-    address,
+    addresses::{Addresses, At},
     edge::{BothWays, Confidence},
-    faults::{Cause, Death, Own},
-    places::Listeners,
+    faults::{Cause, Own},
     recent::{Outcome, Recent},
-    role::{self, Role},
+    role::Role,
+    seen::{End, Figures, Seen},
 };
 use crate::{clock::Ktime, targets::process::Tgid};
 
-/// Which connection a socket belongs to, the same from both ends.
-///
-/// By initial sequence numbers, which NAT does not change; a connection older than the agent has none
-/// and goes by its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    Isns(u32, u32),
-    Tuple { low: (IpAddr, u16), high: (IpAddr, u16), netns: u32 },
-}
-
-impl Key {
-    #[must_use]
-    pub(super) fn of(row: &Row) -> Self {
-        let state = &row.state;
-        if state.flags & flag::SEEDED == 0 {
-            let (a, b) = (state.local_isn, state.remote_isn);
-            return Self::Isns(a.min(b), a.max(b));
-        }
-        let a = (address::ip(state.local), state.local_port);
-        let b = (address::ip(state.remote), state.remote_port);
-        // Loopback addresses mean something else in each namespace.
-        let netns = if a.0.is_loopback() { state.netns } else { 0 };
-        Self::Tuple { low: a.min(b), high: a.max(b), netns }
-    }
-
-    /// Whether the other end has the same key where addresses are translated in between.
-    #[must_use]
-    pub(super) fn survives_nat(self) -> bool {
-        matches!(self, Self::Isns(..))
-    }
-}
-
-/// One socket, as seen last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    pub cookie: u64,
-    pub tgid: Tgid,
-    pub netns: u32,
-    pub role: Role,
-    pub confidence: Confidence,
-    pub local: (IpAddr, u16),
-    pub remote: (IpAddr, u16),
-    pub sent_bytes: u64,
-    pub received_bytes: u64,
-    segments: Segments,
-    /// What `segments` was when the socket was first seen, if that is older than the agent.
-    base: Segments,
-    faults: Own,
-    pub srtt_us: u32,
-    /// At ESTABLISHED; 0: that was not seen.
-    handshake_rtt_us: u32,
-    /// Moves when the peer answers.
-    acked_bytes: u64,
-    /// Its handshake was completed under observation.
-    pub opened: bool,
-    /// From connect() to ESTABLISHED; `None`: it did not connect, or before the agent came.
-    pub connect_took: Option<Duration>,
-    /// SYNs and SYN-ACKs that were repeated before that.
-    pub handshake_repeats: u32,
-    pub closed: bool,
-    /// Means something once it is closed, or died.
-    cause: Cause,
-    /// Number of the dump that showed it last.
-    pub dump: u64,
-}
-
-/// The kernel counts them from the socket's birth, and the kernel half keeps no base as of bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Segments {
-    sent: u64,
-    received: u64,
-    retransmits: u64,
-}
-
-impl End {
-    #[must_use]
-    pub(super) fn new(row: &Row, closed: bool, dump: u64, listeners: &Listeners) -> Self {
-        let Row { cookie, state, figures } = row;
-        let (role, confidence) = role::decide(state, listeners);
-        let segments = Segments {
-            sent: figures.segments_out.into(),
-            received: figures.segments_in.into(),
-            retransmits: figures.retransmits.into(),
-        };
-        let is_seeded = state.flags & flag::SEEDED != 0;
-        let opened_at = Ktime(state.opened_ktime_ns);
-        let connects = state.role == kernel_role::CLIENT && state.opened_ktime_ns != 0;
-        let took = Ktime(state.established_ktime_ns).since(opened_at);
-        Self {
-            cookie: *cookie,
-            tgid: Tgid(state.tgid),
-            netns: state.netns,
-            role,
-            confidence,
-            local: (address::ip(state.local), state.local_port),
-            remote: (address::ip(state.remote), state.remote_port),
-            sent_bytes: figures.sent_bytes.saturating_sub(state.base_sent_bytes),
-            received_bytes: figures.received_bytes.saturating_sub(state.base_received_bytes),
-            segments,
-            base: if is_seeded { segments } else { Segments::default() },
-            faults: Own::of(state),
-            srtt_us: figures.srtt_us,
-            handshake_rtt_us: state.handshake_rtt_us,
-            acked_bytes: figures.acked_bytes,
-            opened: !is_seeded,
-            connect_took: (connects && state.established_ktime_ns != 0).then_some(took),
-            handshake_repeats: if is_seeded { 0 } else { state.retransmits[class::SYN] },
-            closed,
-            cause: Cause::of(state),
-            dump,
-        }
-    }
-
-    /// The same socket again, with what was known better before.
-    fn after(self, known: &Self) -> Self {
-        // A better source replaces a worse one, never the reverse: a listener may be gone by now.
-        let (role, confidence) = if known.confidence < self.confidence {
-            (self.role, self.confidence)
-        } else {
-            (known.role, known.confidence)
-        };
-        let tgid = if self.tgid == Tgid(0) { known.tgid } else { self.tgid };
-        Self { role, confidence, tgid, base: known.base, ..self }
-    }
-
-    /// It gave up, which may be long before it is closed.
-    #[must_use]
-    pub(super) fn death(&self) -> Option<Death> {
-        match self.cause {
-            Cause::Death(death) => Some(death),
-            _ => None,
-        }
-    }
-
-    fn packets(&self) -> Segments {
-        Segments {
-            sent: self.segments.sent.saturating_sub(self.base.sent),
-            received: self.segments.received.saturating_sub(self.base.received),
-            retransmits: self.segments.retransmits.saturating_sub(self.base.retransmits),
-        }
-    }
-}
-
-/// What was added to an edge so far.
+/// What a connection adds to its edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub bytes: BothWays,
@@ -175,28 +33,85 @@ pub(super) enum Update {
     Figures,
     /// Who the ends are: the connection may belong on another edge.
     Route,
+    /// It is another one.
+    Another,
 }
 
-/// A connection.
-#[derive(Clone, Debug)]
-pub(super) struct Connection {
-    ends: [Option<End>; 2],
-    pub first_seen: Ktime,
-    pub counted: Counted,
-    /// 0: before the agent came.
-    began: Ktime,
-    /// 0: its end was not seen.
-    ended: Ktime,
-    /// How it ended, as it was counted: an end that turns up later does not change that.
-    how: Option<(Cause, Role)>,
-    sampled: Sampled,
+/// What is kept of a socket besides its addresses, and what it counts.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    /// The low half is enough to tell the sockets of one key apart.
+    cookie: u32,
+    tgid: Tgid,
+    netns: u32,
+    dump: u32,
+    retransmits: u32,
+    srtt_us: u32,
+    role: Role,
+    confidence: Confidence,
+    cause: Cause,
+    opened: bool,
+    closed: bool,
+    retried: bool,
+}
+
+impl Half {
+    fn new(seen: &Seen) -> Self {
+        let End { tgid, netns, role, confidence, opened, .. } = seen.end;
+        Self {
+            cookie: low(seen.cookie),
+            tgid,
+            netns,
+            dump: seen.dump,
+            retransmits: seen.retransmits,
+            srtt_us: seen.srtt_us,
+            role,
+            confidence,
+            cause: seen.cause,
+            opened,
+            closed: seen.closed.is_some(),
+            retried: opened && seen.handshake_repeats != 0,
+        }
+    }
+
+    /// The same socket again, with what was known better before.
+    fn after(self, known: &Self) -> Self {
+        // A better source replaces a worse one, never the reverse: a listener may be gone by now.
+        let (role, confidence) = if known.confidence < self.confidence {
+            (self.role, self.confidence)
+        } else {
+            (known.role, known.confidence)
+        };
+        let tgid = if self.tgid == Tgid(0) { known.tgid } else { self.tgid };
+        Self { role, confidence, tgid, ..self }
+    }
+
+    fn is_missed(&self, oldest: u32) -> bool {
+        !self.closed && self.dump < oldest
+    }
+
+    fn identity(&self) -> (Tgid, Role, Confidence) {
+        (self.tgid, self.role, self.confidence)
+    }
+}
+
+fn low(cookie: u64) -> u32 {
+    cookie as u32
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Of each socket.
+    faults: [Own; 2],
 }
 
 /// What of the round trips was handed out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sampled {
     handshake: bool,
-    acked_bytes: u64,
+    /// The peer answered since.
+    is_old: bool,
     end: bool,
 }
 
@@ -207,81 +122,132 @@ pub(super) struct Times {
     pub round_trips: [Option<Duration>; 2],
 }
 
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    ends: [Option<Half>; 2],
+    addresses: Addresses,
+    /// Of the end that counts: the client's socket, if it is seen.
+    figures: Figures,
+    counts: u8,
+    /// How it ended, as it was counted: an end that turns up later does not change that.
+    how: Option<(Cause, Role)>,
+    sampled: Sampled,
+    pub first_seen: Ktime,
+    /// 0: before the agent came.
+    began: Ktime,
+    /// 0: its end was not seen.
+    ended: Ktime,
+    rare: Option<Box<Rare>>,
+}
+
 impl Connection {
     #[must_use]
-    pub(super) fn new(end: End, now: Ktime) -> Self {
-        Self {
-            ends: [Some(end), None],
-            first_seen: now,
-            counted: Counted::default(),
-            began: Ktime(0),
-            ended: Ktime(0),
+    pub(super) fn new(seen: &Seen, now: Ktime) -> Self {
+        let mut connection = Self {
+            ends: [None; 2],
+            addresses: Addresses::new(seen.end.local, seen.end.remote),
+            figures: Figures::default(),
+            counts: 0,
             how: None,
             sampled: Sampled::default(),
-        }
+            first_seen: now,
+            began: Ktime(0),
+            ended: Ktime(0),
+            rare: None,
+        };
+        connection.take(0, Half::new(seen), seen);
+        connection
     }
 
     /// A closed end stays closed: a dump may be older than the record of the end.
-    pub(super) fn update(&mut self, end: End) -> Update {
-        for slot in &mut self.ends {
-            match slot {
-                Some(known) if known.cookie == end.cookie => {
-                    if known.closed && !end.closed {
+    pub(super) fn update(&mut self, seen: &Seen) -> Update {
+        for slot in 0..self.ends.len() {
+            match self.ends[slot] {
+                Some(known) if known.cookie == low(seen.cookie) => {
+                    if known.closed && seen.closed.is_none() {
                         return Update::Figures;
                     }
-                    let before = (known.tgid, known.role, known.confidence);
-                    *known = end.after(known);
-                    let is_same = before == (known.tgid, known.role, known.confidence);
+                    let half = Half::new(seen).after(&known);
+                    self.take(slot, half, seen);
+                    let is_same = half.identity() == known.identity();
                     return if is_same { Update::Figures } else { Update::Route };
                 }
                 Some(_) => {}
                 None => {
-                    *slot = Some(end);
+                    self.addresses.second(seen.end.local, seen.end.remote);
+                    self.take(slot, Half::new(seen), seen);
                     return Update::Route;
                 }
             }
         }
-        // A third socket: the key was used again before the old connection was forgotten. What the old
-        // one added to its edge stays there, except that it is open.
-        self.ends = [Some(end), None];
-        self.counted = Counted { active: self.counted.active, ..Counted::default() };
-        (self.began, self.ended) = (Ktime(0), Ktime(0));
-        self.how = None;
-        self.sampled = Sampled::default();
-        Update::Route
+        // A third socket: the key was used again before the old connection was forgotten.
+        *self = Self::new(seen, self.first_seen);
+        Update::Another
     }
 
-    /// From the first of its ends to the last.
-    pub(super) fn lived(&mut self, row: &Row, closed: Option<Ktime>) {
-        let began = Ktime(row.state.opened_ktime_ns);
-        if began != Ktime(0) && (self.began == Ktime(0) || began < self.began) {
-            self.began = began;
+    fn take(&mut self, slot: usize, half: Half, seen: &Seen) {
+        self.ends[slot] = Some(half);
+        if self.counts() == slot || self.slot_of(Role::Client) == Some(slot) {
+            self.counts = u8::from(slot != 0);
+            self.sampled.is_old |= self.figures.acked != seen.figures.acked;
+            self.figures = seen.figures;
         }
-        self.ended = self.ended.max(closed.unwrap_or_default());
+        if self.rare.is_some() || seen.faults != Own::default() {
+            self.rare.get_or_insert_default().faults[slot] = seen.faults;
+        }
+        // From the first of its ends to the last.
+        if seen.opened_at != Ktime(0) && (self.began == Ktime(0) || seen.opened_at < self.began) {
+            self.began = seen.opened_at;
+        }
+        self.ended = self.ended.max(seen.closed.unwrap_or_default());
+    }
+
+    /// What was seen of the other end under another key becomes a part of it.
+    pub(super) fn join(&mut self, other: &Self) {
+        for (from, half) in other.ends.iter().enumerate() {
+            let (Some(half), Some(slot)) = (half, self.ends.iter().position(Option::is_none)) else {
+                continue;
+            };
+            let (local, remote) = other.addresses.of(from);
+            self.addresses.second(local, remote);
+            self.ends[slot] = Some(*half);
+            if self.slot_of(Role::Client) == Some(slot) && other.counts() == from {
+                self.counts = u8::from(slot != 0);
+                self.figures = other.figures;
+            }
+            if let Some(rare) = &other.rare {
+                self.rare.get_or_insert_default().faults[slot] = rare.faults[from];
+            }
+        }
+    }
+
+    fn counts(&self) -> usize {
+        usize::from(self.counts)
     }
 
     /// What is to be said of it when it is over.
     #[must_use]
-    pub(super) fn recent(&self, backend: Option<(IpAddr, u16)>, now: Ktime) -> Option<Recent> {
-        let (client, server) = (self.end(Role::Client), self.end(Role::Server));
-        let died = self.ends().find_map(End::death);
+    pub(super) fn recent(&self, backend: Option<At>, now: Ktime) -> Option<Recent> {
+        let died = self.halves().find_map(|half| half.cause.death());
         let outcome = match (died, self.how) {
             (Some(death), _) => Outcome::Died(death),
             (None, Some((Cause::ResetByPeer | Cause::ResetByUs, _))) => Outcome::Reset,
             _ if self.ended == Ktime(0) => Outcome::Vanished,
             _ => Outcome::Closed,
         };
-        let tgid = |end: Option<&End>| end.map_or(Tgid(0), |end| end.tgid);
-        let [client_socket, server_socket] = self.sockets(backend)?;
+        let tgid = |role| self.end(role).map_or(Tgid(0), |end| end.tgid);
+        let [client, server] = self.sockets(backend)?;
+        let counted = self.figures();
         Some(Recent {
-            client: client_socket,
-            server: server_socket,
-            client_tgid: tgid(client),
-            server_tgid: tgid(server),
+            client,
+            server,
+            client_tgid: tgid(Role::Client),
+            server_tgid: tgid(Role::Server),
             began: (self.began != Ktime(0)).then_some(self.began),
             ended: if self.ended == Ktime(0) { now } else { self.ended },
-            bytes: self.counted.bytes,
-            retransmits: self.counted.retransmits,
+            bytes: counted.bytes,
+            retransmits: counted.retransmits,
             rtt: self.rtt(),
             outcome,
         })
@@ -290,10 +256,10 @@ impl Connection {
     /// The client's address and the server's, each as its own socket has it, where that is seen. `backend`: where
     /// a server is that was not seen but named.
     #[must_use]
-    pub(super) fn sockets(&self, backend: Option<(IpAddr, u16)>) -> Option<[(IpAddr, u16); 2]> {
+    pub(super) fn sockets(&self, backend: Option<At>) -> Option<[At; 2]> {
         let (client, server) = (self.end(Role::Client), self.end(Role::Server));
-        let local = |end: Option<&End>| end.map(|end| end.local);
-        let remote = |end: Option<&End>| end.map(|end| end.remote);
+        let local = |end: Option<End>| end.map(|end| end.local);
+        let remote = |end: Option<End>| end.map(|end| end.remote);
         Some([local(client).or(remote(server))?, local(server).or(backend).or(remote(client))?])
     }
 
@@ -301,22 +267,44 @@ impl Connection {
     /// held back. `None` before the first sample.
     #[must_use]
     pub(super) fn rtt(&self) -> Option<Duration> {
-        let srtt_us = self.ends().map(|end| end.srtt_us).filter(|it| *it != 0).min();
-        srtt_us.map(|it| Duration::from_micros(it.into()))
+        let srtt_us = self.halves().map(|half| half.srtt_us).filter(|it| *it != 0).min();
+        srtt_us.and_then(micros)
     }
 
-    pub(super) fn ends(&self) -> impl Iterator<Item = &End> {
+    fn halves(&self) -> impl Iterator<Item = &Half> {
         self.ends.iter().flatten()
     }
 
-    /// The end with this cookie, as it was seen last.
-    #[must_use]
-    pub(super) fn known(&self, cookie: u64) -> Option<&End> {
-        self.ends().find(|end| end.cookie == cookie)
+    fn view(&self, slot: usize) -> Option<End> {
+        let Half { tgid, netns, role, confidence, opened, .. } = self.ends[slot]?;
+        let (local, remote) = self.addresses.of(slot);
+        Some(End { tgid, netns, role, confidence, local, remote, opened })
     }
 
-    pub(super) fn ends_mut(&mut self) -> impl Iterator<Item = &mut End> {
-        self.ends.iter_mut().flatten()
+    pub(super) fn ends(&self) -> impl Iterator<Item = End> + '_ {
+        (0..self.ends.len()).filter_map(|slot| self.view(slot))
+    }
+
+    /// How the socket with this cookie ended, as far as that was seen last; `None` when it was never seen.
+    #[must_use]
+    pub(super) fn known(&self, cookie: u64) -> Option<Cause> {
+        self.halves().find(|half| half.cookie == low(cookie)).map(|half| half.cause)
+    }
+
+    /// Whether no whole dump since `oldest` has shown one of its open ends.
+    #[must_use]
+    pub(super) fn is_missed(&self, oldest: u32) -> bool {
+        self.halves().any(|half| half.is_missed(oldest))
+    }
+
+    /// Those have ended unseen; returns how many.
+    pub(super) fn end_unseen(&mut self, oldest: u32) -> u64 {
+        let mut n_ended = 0;
+        for half in self.ends.iter_mut().flatten().filter(|half| half.is_missed(oldest)) {
+            half.closed = true;
+            n_ended += 1;
+        }
+        n_ended
     }
 
     #[must_use]
@@ -327,93 +315,99 @@ impl Connection {
     /// All ends that are seen are closed.
     #[must_use]
     pub(super) fn is_closed(&self) -> bool {
-        self.ends().all(|end| end.closed)
+        self.halves().all(|half| half.closed)
     }
 
-    /// The end with the surest role, and that role; it decides for both. That somebody listens is surer
-    /// than that nobody does.
+    /// Of the end with the surest role; it decides for both. That somebody listens is surer than that
+    /// nobody does.
+    fn surest(&self) -> Option<usize> {
+        let slots = (0..self.ends.len()).filter_map(|slot| Some((slot, self.ends[slot]?)));
+        let surest = slots.max_by_key(|(_, half)| (half.confidence, half.role == Role::Server));
+        surest.map(|(slot, _)| slot)
+    }
+
+    fn slot_of(&self, role: Role) -> Option<usize> {
+        let surest = self.surest()?;
+        let slot = if self.ends[surest]?.role == role { surest } else { 1 - surest };
+        self.ends[slot].map(|_| slot)
+    }
+
     #[must_use]
-    pub(super) fn surest(&self) -> Option<&End> {
-        self.ends().max_by_key(|end| (end.confidence, end.role == Role::Server))
+    pub(super) fn confidence(&self) -> Confidence {
+        self.surest().and_then(|slot| self.ends[slot]).map_or(Confidence::None, |half| half.confidence)
     }
 
     /// The socket of the client or of the server, where it is seen.
     #[must_use]
-    pub(super) fn end(&self, role: Role) -> Option<&End> {
-        let surest = self.surest()?;
-        if surest.role == role {
-            return Some(surest);
-        }
-        self.ends().find(|end| end.cookie != surest.cookie)
+    pub(super) fn end(&self, role: Role) -> Option<End> {
+        self.slot_of(role).and_then(|slot| self.view(slot))
     }
 
     /// The figures so far: the client's, else the server's. Never both, but for what each sent again.
-    pub(super) fn figures(&mut self) -> Counted {
-        // Whoever still has one of its sockets: a connection that died does not come back.
-        if self.how.is_none() && (self.is_closed() || self.ends().any(|end| end.death().is_some())) {
-            self.how = self.verdict();
-        }
-        let common = Counted {
-            retransmits: self.ends().map(|end| end.packets().retransmits).sum(),
-            faults: self.faults(),
-            opened: u64::from(self.ends().any(|end| end.opened)),
-            active: u64::from(!self.is_closed()),
-            ..Counted::default()
+    #[must_use]
+    pub(super) fn figures(&self) -> Counted {
+        let is_client = self.slot_of(Role::Client) == Some(self.counts());
+        let both = |sent: u64, received: u64| {
+            let (to_server, to_client) = if is_client { (sent, received) } else { (received, sent) };
+            BothWays { to_server, to_client }
         };
-        if let Some(client) = self.end(Role::Client) {
-            return Counted {
-                bytes: both(client.sent_bytes, client.received_bytes),
-                packets: both(client.packets().sent, client.packets().received),
-                ..common
-            };
-        }
-        let Some(server) = self.end(Role::Server) else {
-            return Counted::default();
-        };
+        let Figures { sent_bytes, received_bytes, segments_out, segments_in, .. } = self.figures;
         Counted {
-            bytes: both(server.received_bytes, server.sent_bytes),
-            packets: both(server.packets().received, server.packets().sent),
-            ..common
+            bytes: both(sent_bytes, received_bytes),
+            packets: both(segments_out.into(), segments_in.into()),
+            retransmits: self.halves().map(|half| u64::from(half.retransmits)).sum(),
+            faults: self.faults(),
+            opened: self.halves().any(|half| half.opened).into(),
+            active: (!self.is_closed()).into(),
         }
     }
 
     /// What each end sent again is its own.
     fn faults(&self) -> Own {
-        let mut sum = self.ends().fold(Own::default(), |sum, end| sum.plus(&end.faults));
+        let mut sum = self.rare.as_ref().map_or(Own::default(), |rare| rare.faults[0].plus(&rare.faults[1]));
         // A server repeats its SYN-ACK, too, when the client has long been content.
-        let opener = self.end(Role::Client).or_else(|| self.end(Role::Server));
-        sum.retried = opener.is_some_and(|end| end.opened && end.handshake_repeats != 0);
+        let opener = self.slot_of(Role::Client).or_else(|| self.slot_of(Role::Server));
+        sum.retried = opener.and_then(|slot| self.ends[slot]).is_some_and(|half| half.retried);
         sum.ended = self.how;
         sum
     }
 
+    /// Says how it ended, once it has.
+    pub(super) fn judge(&mut self) {
+        // Whoever still has one of its sockets: a connection that died does not come back.
+        let is_over = self.is_closed() || self.halves().any(|half| half.cause.death().is_some());
+        if self.how.is_none() && is_over {
+            self.how = self.verdict();
+        }
+    }
+
     fn verdict(&self) -> Option<(Cause, Role)> {
-        let as_seen_by = |role| self.end(role).map(|end| (end.cause, role));
+        let as_seen_by = |role| Some((self.ends[self.slot_of(role)?]?.cause, role));
         [Role::Client, Role::Server].into_iter().filter_map(as_seen_by).max_by_key(|(cause, _)| *cause)
     }
 
     /// One round trip for the handshake, one for each time that the peer was heard since the last, one at
-    /// the end; of the client's socket, else the server's.
+    /// the end. When that is, says the client's socket, else the server's.
     pub(super) fn times(&mut self) -> Times {
-        let Some(end) = self.end(Role::Client).or_else(|| self.end(Role::Server)).copied() else {
-            return Times::default();
-        };
-        let micros = |us: u32| (us != 0).then(|| Duration::from_micros(us.into()));
+        let Figures { handshake_rtt_us, connect_us, .. } = self.figures;
+        let srtt = self.rtt();
+        let closed = self.ends[self.counts()].is_some_and(|half| half.closed);
         let mut times = Times::default();
         let sampled = &mut self.sampled;
         if !sampled.handshake {
-            times.connect = end.connect_took;
-            times.round_trips[0] = micros(end.handshake_rtt_us);
+            times.connect = connect_us.map(NonZeroU32::get).and_then(micros);
+            times.round_trips[0] = micros(handshake_rtt_us);
         }
-        let heard = sampled.acked_bytes != end.acked_bytes && !end.closed && sampled.handshake;
-        if heard || (end.closed && !sampled.end) {
-            times.round_trips[1] = micros(end.srtt_us);
+        let heard = sampled.is_old && !closed && sampled.handshake;
+        if heard || (closed && !sampled.end) {
+            times.round_trips[1] = srtt;
         }
-        *sampled = Sampled { handshake: true, acked_bytes: end.acked_bytes, end: end.closed };
+        *sampled = Sampled { handshake: true, is_old: false, end: closed };
         times
     }
 }
 
-fn both(to_server: u64, to_client: u64) -> BothWays {
-    BothWays { to_server, to_client }
+/// 0 is none.
+fn micros(us: u32) -> Option<Duration> {
+    (us != 0).then(|| Duration::from_micros(us.into()))
 }

@@ -133,6 +133,15 @@ pub(super) enum Cause {
 }
 
 impl Cause {
+    /// It gave up, which may be long before it is closed.
+    #[must_use]
+    pub(super) fn death(self) -> Option<Death> {
+        match self {
+            Self::Death(death) => Some(death),
+            _ => None,
+        }
+    }
+
     /// A socket that gives up may send a RST: the error is asked first. An ICMP error that came
     /// meanwhile takes the place of ETIMEDOUT.
     #[must_use]
@@ -155,7 +164,7 @@ impl Cause {
     }
 }
 
-/// What a connection, or one of its sockets, has of [`Faults`]: small, for there may be many.
+/// What a connection, or one of its sockets, has of [`Faults`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Own {
     rto_ns: u64,

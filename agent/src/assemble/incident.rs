@@ -5,8 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use agent_common::event::{fault::RtoEnded, sock::role as kernel_role};
 
 use super::{
-    address, connection::End, edge::EdgeId, faults::Death, role::Role, sockets::Surroundings,
-    standstill::Standstill, standstills::Standing,
+    address,
+    edge::EdgeId,
+    faults::{Cause, Death},
+    role::Role,
+    seen::Seen,
+    sockets::Surroundings,
+    standstill::Standstill,
+    standstills::Standing,
 };
 use crate::{clock::Ktime, targets::process::Process};
 
@@ -97,20 +103,21 @@ impl Incident {
     }
 }
 
-/// What is new of `end`, which was `known` before.
+/// What is new of a socket; `known`: how it ended, as far as that was known before it was `seen`.
 pub(super) fn of<'a>(
-    end: &'a End,
-    known: Option<&End>,
+    seen: &'a Seen,
+    known: Option<Cause>,
     around: &'a Surroundings<'_>,
 ) -> impl Iterator<Item = Incident> + use<'a> {
     // Who serves may be asked by whoever does not mean it: only who connects is told of its handshake.
-    let is_late = known.is_none() && end.connect_took.is_some() && end.handshake_repeats != 0;
+    let is_late = known.is_none() && seen.connect_took.is_some() && seen.handshake_repeats != 0;
     let late = is_late.then_some(Happened::ConnectedLate {
-        syns: end.handshake_repeats.saturating_add(1),
-        took: end.connect_took,
+        syns: seen.handshake_repeats.saturating_add(1),
+        took: seen.connect_took,
     });
-    let died = end.death().filter(|_| known.is_none_or(|it| it.death().is_none())).map(Happened::Died);
-    late.into_iter().chain(died).map(|happened| Incident {
+    let died = seen.cause.death().filter(|_| known.is_none_or(|it| it.death().is_none()));
+    let end = &seen.end;
+    late.into_iter().chain(died.map(Happened::Died)).map(|happened| Incident {
         happened,
         owner: around.directory.get(end.tgid).map(|known| Arc::clone(&known.process)),
         other: match end.role {

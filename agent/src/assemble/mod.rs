@@ -3,6 +3,7 @@
 //! Must not know where bytes come from or who reads the state.
 
 mod address;
+mod addresses;
 mod connection;
 mod dialogs;
 mod directory;
@@ -14,6 +15,8 @@ pub mod faults;
 pub mod histogram;
 mod http;
 pub mod incident;
+mod key;
+mod live;
 pub mod lookup;
 mod lookups;
 mod names;
@@ -24,6 +27,7 @@ mod requests;
 pub mod resolutions;
 mod role;
 mod routes;
+mod seen;
 pub mod services;
 mod sockets;
 pub mod span;
@@ -31,6 +35,7 @@ pub mod standstill;
 mod standstills;
 pub mod state;
 mod strays;
+mod table;
 mod texts;
 mod topology;
 pub mod traces;

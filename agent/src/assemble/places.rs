@@ -26,17 +26,26 @@ const ALWAYS: Ktime = Ktime(u64::MAX);
 pub(super) struct Listeners {
     owners: AHashMap<(u32, IpAddr, u16), Tgid>,
     namespaces: AHashSet<u32>,
+    /// Those that were named since it was begun anew.
+    new: AHashMap<(u32, IpAddr, u16), Tgid>,
 }
 
 impl Listeners {
     pub(super) fn insert(&mut self, netns: u32, (ip, port): (IpAddr, u16), tgid: Tgid) {
         self.owners.insert((netns, ip, port), tgid);
         self.namespaces.insert(netns);
+        self.new.insert((netns, ip, port), tgid);
     }
 
-    pub(super) fn clear(&mut self) {
-        self.owners.clear();
-        self.namespaces.clear();
+    /// All will be named again. Until that is done, the old ones are still believed.
+    pub(super) fn begin_anew(&mut self) {
+        self.new.clear();
+    }
+
+    /// It is done: who was not named is gone.
+    pub(super) fn only_new(&mut self) {
+        self.owners = std::mem::take(&mut self.new);
+        self.namespaces = self.owners.keys().map(|(netns, ..)| *netns).collect();
     }
 
     /// Who takes connections to an address of this very namespace: the exact one before the wildcard.

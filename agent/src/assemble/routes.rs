@@ -3,19 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    connection::{Connection, End},
+    connection::Connection,
     directory::Directory,
     edge::{Transport, Vip},
     places::Places,
     requests::Tuple,
     role::Role,
+    seen::End,
     topology::{Party, Route},
 };
 use crate::targets::process::Tgid;
 
 /// The connection as each of its ends names it.
 pub(super) fn tuples(connection: &Connection) -> impl Iterator<Item = Tuple> + '_ {
-    let own = |role| connection.end(role).copied();
+    let own = |role| connection.end(role);
     let socket = |it: (IpAddr, u16)| SocketAddr::new(it.0, it.1);
     let of_client = own(Role::Client).map(|end| Tuple::new(socket(end.local), socket(end.remote), end.netns));
     let of_server = own(Role::Server).map(|end| Tuple::new(socket(end.remote), socket(end.local), end.netns));
@@ -30,9 +31,8 @@ pub(super) fn route(
     places: &Places,
     directory: &Directory,
 ) -> Option<Route> {
-    let surest = connection.surest()?;
     let (client, server) = (connection.end(Role::Client), connection.end(Role::Server));
-    let own = |end: &End| party(end.tgid, end.local.0, directory);
+    let own = |end: End| party(end.tgid, end.local.0, directory);
     let asked_for = client.map(|client| client.remote);
     let serves_at = server.map(|server| server.local).or(backend).or(asked_for)?;
     let (vip, port) = match asked_for {
@@ -58,7 +58,7 @@ pub(super) fn route(
         (None, None) => return None,
     };
     let transport = Transport::Tcp;
-    let confidence = surest.confidence;
+    let confidence = connection.confidence();
     Some(Route { client: client_party, server: server_party, port, transport, vip, confidence })
 }
 

@@ -15,7 +15,7 @@ use std::{
 use ahash::AHashMap;
 use lru::LruCache;
 
-use super::{connection::Key, edge::Transport, udp::TalkKey};
+use super::{edge::Transport, key::Key, udp::TalkKey};
 use crate::{
     clock::Ktime,
     vitals::{Vital, Vitals},

@@ -14,18 +14,23 @@ use ahash::AHashMap;
 
 use super::{
     address,
-    connection::{Connection, Counted, End, Key, Update},
+    connection::Counted,
     directory::Directory,
-    edge::{Confidence, Network, Transport},
+    edge::{Network, Transport},
     incident::{self, Incident},
+    key::Key,
+    live::Live,
     names::Names,
     places::Places,
     requests::Requests,
     role::Role,
     routes::{route, tuples},
+    seen::Seen,
     services::{Answer, Knowledge, Question, Services, Subject},
     standstills::Standstills,
+    state::DumpKind,
     strays::Strays,
+    table::Table,
     topology::{EdgeKey, Topology},
 };
 use crate::{
@@ -39,7 +44,7 @@ const MAX_CONNECTIONS: usize = 200_000;
 /// knows of a translated address that it is here, so an end that has closed is kept for the other as long.
 const GRACE: Duration = Duration::from_millis(500);
 /// An end that this many whole dumps in a row did not show has ended unseen.
-const MAX_DUMPS_MISSED: u64 = 3;
+const MAX_DUMPS_MISSED: u32 = 3;
 
 /// What the sockets need of the rest of the state.
 pub(super) struct Surroundings<'a> {
@@ -59,67 +64,15 @@ impl Surroundings<'_> {
     }
 }
 
-#[derive(Debug)]
-struct Live {
-    connection: Connection,
-    edge: Option<EdgeKey>,
-    /// Who the ends are has changed since the edge was chosen.
-    may_move: bool,
-    /// Requests find the edge by the connection's addresses.
-    carries_requests: bool,
-    /// Where its server is, if only its client is seen.
-    server: Knowledge,
-    /// Whether it is counted that its address was translated, or may have been.
-    told: Told,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    No,
-    /// If nothing better is known then.
-    Later,
-    Yes,
-}
-
-impl Live {
-    fn new(end: End, now: Ktime) -> Self {
-        let connection = Connection::new(end, now);
-        let (server, told) = (Knowledge::default(), Told::No);
-        Self { connection, edge: None, may_move: false, carries_requests: false, server, told }
-    }
-
-    /// The client, if its server is not seen.
-    fn lone_client(&self) -> Option<&End> {
-        let client = self.connection.end(Role::Client)?;
-        let is_lone = self.connection.end(Role::Server).is_none() && client.confidence != Confidence::None;
-        is_lone.then_some(client)
-    }
-
-    /// By which name the server's end goes: without sequence numbers that of the addresses that it has.
-    fn half(&self, key: Key) -> Option<Key> {
-        let Knowledge::Known(Answer::Other { server, client }) = self.server else {
-            return None;
-        };
-        let [a, b] = [server, client].map(|it| (it.ip(), it.port()));
-        (!key.survives_nat()).then(|| Key::Tuple { low: a.min(b), high: a.max(b), netns: 0 })
-    }
-
-    /// Where the server is that was not seen but named.
-    fn backend(&self) -> Option<(IpAddr, u16)> {
-        match self.server {
-            Knowledge::Known(Answer::Other { server, .. }) => Some((server.ip(), server.port())),
-            _ => None,
-        }
-    }
-}
-
 /// All connections that are open, or not yet accounted for.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    live: AHashMap<Key, Live>,
+    live: Table<Live>,
     /// The server's end of a connection that is older than the agent, where addresses are translated -> its client's.
     halves: AHashMap<Key, Key>,
     changed: Vec<Key>,
+    /// For the other end, and since when they are seen. Not looked at before, unless something happens to them.
+    waiting: VecDeque<(Ktime, Key)>,
     /// Accounted for and closed, in order; the record of the other end may be under way.
     closed: VecDeque<(Ktime, Key)>,
     pub(super) places: Places,
@@ -129,7 +82,11 @@ pub(super) struct Sockets {
     standstills: Standstills,
     /// On an edge to an address of which nobody knows whose it is; the other end may still come.
     unresolved: VecDeque<(Ktime, Key)>,
-    dumps: u64,
+    /// Whole ones that came to their end.
+    dumps: u32,
+    dump: Option<DumpKind>,
+    /// When ends that were not shown were looked for last.
+    swept: u32,
 }
 
 impl Sockets {
@@ -148,7 +105,7 @@ impl Sockets {
         let Some(live) = self.live.get_mut(&key).filter(|it| it.lone_client().is_some()) else {
             return;
         };
-        live.server = Knowledge::Known(answer);
+        live.server_is(Knowledge::Known(answer));
         live.may_move = true;
         self.changed.push(key);
         if let Some(half) = live.half(key) {
@@ -163,21 +120,26 @@ impl Sockets {
             return;
         };
         if let Some(edge) = other.edge {
-            around.topology.take_back(edge, &other.connection.counted, around.now);
+            around.topology.take_back(edge, &other.connection.figures(), around.now);
         }
         if let Some(live) = self.live.get_mut(&key) {
-            other.connection.ends().for_each(|end| _ = live.connection.update(*end));
+            live.join(&other.connection, around.topology);
         }
     }
 
-    /// A whole dump begins: listeners are named anew.
-    pub(super) fn dump_begins(&mut self) {
-        self.dumps += 1;
-        self.places.listeners.clear();
+    /// One that was not ended before was broken off, and counts for nothing.
+    pub(super) fn dump_begins(&mut self, kind: DumpKind) {
+        self.dump = Some(kind);
+        self.places.listeners.begin_anew();
+        self.standstills.dump_begins();
     }
 
-    /// A whole dump is over: what stood still in it is told, from the first time on until it is over.
+    /// What stood still in it is told, from the first time on until it is over: whoever is stuck is in every dump.
     pub(super) fn dump_ends(&mut self, around: &Surroundings<'_>) {
+        self.places.listeners.only_new();
+        if self.dump.take() == Some(DumpKind::Whole) {
+            self.dumps = self.dumps.saturating_add(1);
+        }
         for standing in self.standstills.dump_ends(around) {
             let edge = standing.connection.and_then(|key| self.live.get(&key)?.edge);
             self.incidents.push(Incident::stands(&standing, edge.map(EdgeKey::id), around));
@@ -199,25 +161,23 @@ impl Sockets {
         if row.state.role == kernel_role::LISTENER {
             return;
         }
-        let end = End::new(row, closed.is_some(), self.dumps, &self.places.listeners);
-        self.places.seen(end.netns, end.local.0, around.now, around.vitals);
+        let shown_by = self.dumps + u32::from(self.dump == Some(DumpKind::Whole));
+        let seen = Seen::new(row, closed, shown_by, &self.places.listeners);
+        self.places.seen(seen.end.netns, seen.end.local.0, around.now, around.vitals);
         let key = Key::of(row);
         let key = self.halves.get(&key).copied().unwrap_or(key);
         if closed.is_none() {
-            self.standstills.socket(row, &end, key, around);
+            self.standstills.socket(row, &seen.end, key, around);
         }
         let live = self.live.get_mut(&key);
-        let known = live.as_ref().and_then(|live| live.connection.known(end.cookie));
-        self.incidents.extend(incident::of(&end, known, around));
+        let known = live.as_ref().and_then(|live| live.connection.known(seen.cookie));
+        self.incidents.extend(incident::of(&seen, known, around));
         if let Some(live) = live {
-            live.may_move |= live.connection.update(end) == Update::Route;
-            live.connection.lived(row, closed);
+            live.update(&seen, around.topology);
         } else if self.live.len() < MAX_CONNECTIONS || self.forget_closed(around) {
-            let mut live = Live::new(end, around.now);
-            live.connection.lived(row, closed);
-            self.live.insert(key, live);
+            self.live.insert(key, Live::new(&seen, around.now));
         } else {
-            // Once for each: an open one comes again with each dump.
+            // Once for each: an open one comes again with each whole dump.
             return around.vitals.add(Vital::SocketsNotFollowed, closed.is_some().into());
         }
         self.changed.push(key);
@@ -225,40 +185,53 @@ impl Sockets {
 
     /// Brings the edges up to date with what changed.
     pub(super) fn settle(&mut self, around: &mut Surroundings<'_>) {
-        let changed = std::mem::take(&mut self.changed);
-        for key in changed {
-            let Some(live) = self.live.get_mut(&key) else {
-                continue;
-            };
-            if waits_for_end(live, &self.places, around) || waits_for_answer(key, live, &self.places, around)
-            {
-                self.changed.push(key);
-                continue;
-            }
-            account(live, &self.places, around);
-            if live.told == Told::No && is_unresolved(live) {
-                live.told = Told::Later;
-                self.unresolved.push_back((around.now, key));
-            }
-            if !live.connection.is_closed() {
-                continue;
-            }
-            if live.connection.is_paired() || !key.survives_nat() {
-                self.over(key, around);
-            } else {
-                self.closed.push_back((around.now, key));
-            }
+        while let Some((since, key)) = self.waiting.front().copied()
+            && around.grace() <= around.now.since(since)
+        {
+            self.waiting.pop_front();
+            self.changed.push(key);
+        }
+        // After very many, their memory is not kept for ever.
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        for key in std::mem::take(&mut self.changed) {
+            self.settle_one(key, around);
         }
         while let Some((at, key)) = self.unresolved.front()
             && around.grace() <= around.now.since(*at)
         {
             if let Some(live) = self.live.get_mut(key) {
-                tell_unresolved(live, around.vitals);
+                live.tell_unresolved(around.vitals);
             }
             self.unresolved.pop_front();
         }
         while self.closed.front().is_some_and(|(at, _)| around.grace() <= around.now.since(*at)) {
             self.forget_closed(around);
+        }
+    }
+
+    fn settle_one(&mut self, key: Key, around: &mut Surroundings<'_>) {
+        let Some(live) = self.live.get_mut(&key) else {
+            return;
+        };
+        if waits_for_end(live, &self.places, around) {
+            return self.waiting.push_back((live.connection.first_seen, key));
+        }
+        if waits_for_answer(key, live, &self.places, around) {
+            return self.changed.push(key);
+        }
+        account(live, &self.places, around);
+        if live.is_unresolved_anew() {
+            self.unresolved.push_back((around.now, key));
+        }
+        if !live.connection.is_closed() {
+            return;
+        }
+        if live.connection.is_paired() || !key.survives_nat() {
+            self.over(key, around);
+        } else {
+            self.closed.push_back((around.now, key));
         }
     }
 
@@ -270,7 +243,7 @@ impl Sockets {
         if let Some(half) = live.half(key) {
             self.halves.remove(&half);
         }
-        tell_unresolved(&mut live, around.vitals);
+        live.tell_unresolved(around.vitals);
         if let Some(edge) = live.edge
             && let Some(recent) = live.connection.recent(live.backend(), around.now)
         {
@@ -291,19 +264,25 @@ impl Sockets {
     }
 
     /// Ends that no dump showed for a while have ended without a record.
-    pub(super) fn sweep(&mut self, around: &Surroundings<'_>) {
-        let dumps = self.dumps;
-        for (key, live) in &mut self.live {
-            for end in live.connection.ends_mut() {
-                if !end.closed && end.dump + MAX_DUMPS_MISSED <= dumps {
-                    end.closed = true;
-                    around.vitals.add(Vital::SocketsVanished, 1);
-                    self.changed.push(*key);
-                }
-            }
+    pub(super) fn sweep(&mut self, around: &mut Surroundings<'_>) {
+        if self.swept != self.dumps {
+            self.swept = self.dumps;
+            self.end_unseen(around);
         }
         self.places.sweep(around.now);
         self.strays.sweep(around.topology);
+    }
+
+    fn end_unseen(&mut self, around: &mut Surroundings<'_>) {
+        let oldest = (self.dumps + 1).saturating_sub(MAX_DUMPS_MISSED);
+        let changed = &mut self.changed;
+        self.live.for_each_mut(|key, live| {
+            let n_ended = live.end_unseen(oldest, around.topology);
+            if n_ended != 0 {
+                around.vitals.add(Vital::SocketsVanished, n_ended);
+                changed.push(*key);
+            }
+        });
     }
 
     pub(super) fn syn_unanswered(&mut self, stray: &Stray, around: &mut Surroundings<'_>) {
@@ -321,88 +300,51 @@ fn waits_for_end(live: &Live, places: &Places, around: &Surroundings<'_>) -> boo
 
 /// Whether it is not known yet where the server is; asks for it.
 fn waits_for_answer(key: Key, live: &mut Live, places: &Places, around: &mut Surroundings<'_>) -> bool {
-    let Some(client) = live.lone_client().copied() else {
+    let Some(client) = live.lone_client() else {
         return false;
     };
-    let is_new = live.server == Knowledge::NotAsked;
+    let mut server = live.server();
+    let is_new = server == Knowledge::NotAsked;
     if is_new && places.listener(client.netns, client.remote).is_some() {
         return false;
     }
     let question = Question::new(Transport::Tcp, client.local, client.remote);
     if !client.opened {
         if is_new && !places.is_here(client.remote.0) {
-            live.server = around.services.ask_some_time(key, question, around.now);
-            give_up_if_not_asked(live, around.vitals);
+            server = around.services.ask_some_time(key, question, around.now);
+            if server == Knowledge::NotAsked {
+                server = Knowledge::Known(Answer::Unknown);
+                around.vitals.add(Vital::ServersNotAsked, 1);
+            }
+            live.server_is(server);
         }
         return false;
     }
     let since = live.connection.first_seen.plus(around.grace());
     let about = (Subject::Connection(key), question);
-    around.services.waits(&mut live.server, about, since, around.now, around.vitals)
-}
-
-fn give_up_if_not_asked(live: &mut Live, vitals: &Vitals) {
-    if live.server == Knowledge::NotAsked {
-        live.server = Knowledge::Known(Answer::Unknown);
-        vitals.add(Vital::ServersNotAsked, 1);
-    }
-}
-
-fn is_unresolved(live: &Live) -> bool {
-    let is_unknown = live.server == Knowledge::Known(Answer::Unknown);
-    live.told != Told::Yes && is_unknown && live.lone_client().is_some()
-}
-
-/// Its other end has not come meanwhile.
-fn tell_unresolved(live: &mut Live, vitals: &Vitals) {
-    if is_unresolved(live) {
-        live.told = Told::Yes;
-        vitals.add(Vital::NatUnresolved, 1);
-    }
-}
-
-/// How it came to be known that an address is translated, once for each connection.
-fn tell_resolved(live: &mut Live, around: &mut Surroundings<'_>) {
-    if live.told == Told::Yes {
-        return;
-    }
-    let ends = (live.connection.end(Role::Client), live.connection.end(Role::Server));
-    let by = match (ends, live.backend()) {
-        ((Some(client), Some(server)), _)
-            if client.remote != server.local || client.local != server.remote =>
-        {
-            if client.remote != server.local {
-                let (service, server) = (client.remote.into(), server.local.into());
-                around.services.served(Transport::Tcp, service, server, around.now);
-            }
-            if client.opened { Vital::NatBySequence } else { Vital::NatByConntrack }
-        }
-        ((Some(_), None), Some(_)) => Vital::NatByConntrack,
-        _ => return,
-    };
-    live.told = Told::Yes;
-    around.vitals.add(by, 1);
+    let waits = around.services.waits(&mut server, about, since, around.now, around.vitals);
+    live.server_is(server);
+    waits
 }
 
 fn account(live: &mut Live, places: &Places, around: &mut Surroundings<'_>) {
     leave_if_elsewhere(live, places, around);
-    tell_resolved(live, around);
+    live.tell_resolved(around);
     let backend = live.backend();
     let connection = &mut live.connection;
-    let edge = match live.edge.and_then(|key| around.topology.get_mut(key)) {
-        Some(edge) => edge,
+    let (edge, before) = match live.edge.and_then(|key| around.topology.get_mut(key)) {
+        Some(edge) => (edge, connection.figures()),
         None => {
             let Some(route) = route(connection, backend, places, around.directory) else {
                 return;
             };
             let (key, edge) = around.topology.edge(&route, around.now, around.vitals);
             live.edge = Some(key);
-            edge
+            (edge, Counted::default())
         }
     };
-    let figures = connection.figures();
-    edge.add(&connection.counted, &figures);
-    connection.counted = figures;
+    connection.judge();
+    edge.add(&before, &connection.figures());
     edge.took(&connection.times());
     edge.last_seen = around.now;
     edge.addresses = connection.sockets(backend).map(|sockets| sockets.map(|(ip, _)| ip));
@@ -438,8 +380,7 @@ fn leave_if_elsewhere(live: &mut Live, places: &Places, around: &mut Surrounding
     if around.topology.is_edge_of(old, &route) {
         return;
     }
-    around.topology.take_back(old, &live.connection.counted, around.now);
-    live.connection.counted = Counted::default();
+    around.topology.take_back(old, &live.connection.figures(), around.now);
     (live.edge, live.carries_requests) = (None, false);
 }
 

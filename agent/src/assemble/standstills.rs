@@ -14,12 +14,13 @@ use agent_common::event::sock::Row;
 use ahash::AHashMap;
 
 use super::{
-    address, connection,
-    connection::End,
+    address,
     dialogs::{Dialogs, Pair},
     edge::Confidence,
     incident::Other,
+    key::Key,
     role::Role,
+    seen::End,
     sockets::Surroundings,
     standstill::{self, Standstill},
 };
@@ -49,7 +50,7 @@ pub(super) struct Standing {
     /// The longest of them; this and all of the above are of that one.
     pub lasts: Duration,
     /// `None`: a listener.
-    pub connection: Option<connection::Key>,
+    pub connection: Option<Key>,
     pub connections: u32,
     /// No dump showed it before.
     pub is_new: bool,
@@ -103,13 +104,7 @@ impl Standstills {
     }
 
     /// A socket of a connection that is open.
-    pub(super) fn socket(
-        &mut self,
-        row: &Row,
-        end: &End,
-        connection: connection::Key,
-        around: &Surroundings<'_>,
-    ) {
+    pub(super) fn socket(&mut self, row: &Row, end: &End, connection: Key, around: &Surroundings<'_>) {
         let surely = (Confidence::Listener <= end.confidence).then_some(end.role);
         let pair = (surely == Some(Role::Client)).then_some(Pair { client: end.tgid, server: end.remote });
         let asked = Asked {
@@ -171,7 +166,12 @@ impl Standstills {
         episode.shown = Some(Standing { connections, ..longest });
     }
 
-    /// A whole dump is over: whatever it did not show stands no more.
+    /// What one has shown that was broken off counts for nothing.
+    pub(super) fn dump_begins(&mut self) {
+        self.standing.values_mut().for_each(|episode| episode.shown = None);
+    }
+
+    /// A dump is over: whatever it did not show stands no more.
     pub(super) fn dump_ends(&mut self, around: &Surroundings<'_>) -> Vec<Standing> {
         let now = around.now;
         let mut all = Vec::new();

@@ -51,6 +51,15 @@ const MAX_UNOWNED: usize = 4096;
 /// The first call says so when it returns, which may be read after the answer.
 const OWNED_WITHIN: Duration = Duration::from_millis(500);
 
+/// What a dump shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DumpKind {
+    /// Every socket.
+    Whole,
+    /// Those that changed since a dump showed them last, those that are stuck, and all listeners.
+    News,
+}
+
 /// Sockets, edges, requests, lookups, traces.
 #[derive(Debug)]
 pub struct State {
@@ -269,15 +278,34 @@ impl State {
         self.dump_every = period;
     }
 
-    /// Takes a whole dump of the sockets; returns what happened to them, and what stands still.
+    /// Takes a whole dump of the sockets in one part; returns what happened to them, and what stands still.
     pub fn rows(&mut self, rows: &[Row], now: Ktime) -> Vec<Incident> {
-        self.sockets.dump_begins();
+        self.dump_begins(DumpKind::Whole);
+        let mut incidents = self.dump_part(rows, now);
+        incidents.extend(self.dump_ends(now));
+        incidents
+    }
+
+    /// A dump that was not ended before is no dump: what it did not show may well be there.
+    pub fn dump_begins(&mut self, kind: DumpKind) {
+        self.sockets.dump_begins(kind);
+    }
+
+    /// Takes some of its sockets; returns what happened to them.
+    pub fn dump_part(&mut self, rows: &[Row], now: Ktime) -> Vec<Incident> {
         rows.iter().for_each(|row| self.sockets.listener(row, now, &self.vitals));
         rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
+        self.vitals.add(Vital::SocketRows, rows.len() as u64);
+        self.sockets.take_incidents()
+    }
+
+    /// Open connections that it did not show are as they were, or gone if it was a whole one. Returns what
+    /// stands still.
+    pub fn dump_ends(&mut self, now: Ktime) -> Vec<Incident> {
         let (Parts { sockets, .. }, around) = self.split(now);
         sockets.dump_ends(&around);
-        self.vitals.add(Vital::SocketRows, rows.len() as u64);
+        self.topology.seen(now);
         self.sockets.take_incidents()
     }
 
@@ -291,8 +319,8 @@ impl State {
 
     /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.
     pub fn tick(&mut self, now: Ktime) {
-        let (Parts { sockets, .. }, around) = self.split(now);
-        sockets.sweep(&around);
+        let (Parts { sockets, .. }, mut around) = self.split(now);
+        sockets.sweep(&mut around);
         self.udp.sweep(now);
         self.settle(now);
         self.topology.sweep(now);

@@ -4,10 +4,12 @@
 //! `b` are the node's, the others are not; `l` is loopback and `*` the wildcard. `x:80>b:81` is `b:81`, which
 //! the other end calls `x:80`. Processes are `1`, `2`, `3`; `1@7` is one in namespace 7 instead of the node's.
 //! `told a x NAME`: who is at `a` asked for a name, and the answer was `x`.
-//! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments. What went wrong
+//! Figures are `sent/received` bytes, or `sent/received+out/in/retransmits` with segments; of `old` sockets 100/200/5
+//! segments are from before the agent. What went wrong
 //! follows: `CLASS=N` segments sent again, `episodes=N/MILLIS`, `error=ERRNO/RETRANSMITS/PROBES/UNACKED`,
 //! `rst-in`, `rst-out`, `rtt=HANDSHAKE/LATER` in microseconds, `acked=BYTES`.
 
+mod dumps;
 mod faults;
 mod names;
 mod nat;
@@ -27,7 +29,7 @@ use agent_common::{
 use super::{
     edge::{BothWays, Peer, Transport, Vip},
     services::{Answer, Question},
-    state::State,
+    state::{DumpKind, State},
 };
 use crate::{
     clock::{Clock, Ktime},
@@ -335,6 +337,11 @@ fn told(story: &str) -> (State, Arc<Vitals>) {
         match words[1..] {
             ["tick"] => state.tick(now),
             ["dump"] => drop(state.rows(&[], now)),
+            ["news"] => {
+                state.dump_begins(DumpKind::News);
+                state.dump_ends(now);
+            }
+            ["broken"] => state.dump_begins(DumpKind::Whole),
             ["known"] => state.servers_are_known(),
             ["answer", client, server, answer] => {
                 drop(state.questions());
@@ -482,6 +489,8 @@ fn dumped(words: &[&str]) -> Row {
             let mut row = row(tgid, local, remote, bytes);
             row.state.flags = flag::SEEDED;
             row.state.established_ktime_ns = 0;
+            (row.state.base_segments_out, row.state.base_segments_in) = (100, 200);
+            row.state.base_retransmits = 5;
             row
         }
         ["open", tgid, side, local, remote, bytes, ref faults @ ..] => {

@@ -7,6 +7,7 @@ use std::{
     cell::OnceCell,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv4Addr},
+    num::NonZeroU64,
     sync::Arc,
     time::Duration,
 };
@@ -36,21 +37,20 @@ const MAX_IDLE: Duration = Duration::from_secs(15 * 60);
 /// To look at ten thousand edges takes 2 ms, for which whoever asks for them at that moment waits.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// The client's port is never in it.
+/// A hash of who talks to whom: each connection has one. The client's port is never in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct EdgeKey {
-    client: WorkloadId,
-    server: WorkloadId,
-    port: u16,
-    transport: Transport,
-    vip: Option<Vip>,
-}
+pub(super) struct EdgeKey(NonZeroU64);
 
 impl EdgeKey {
-    pub(super) fn id(self) -> EdgeId {
+    fn new(ends: [WorkloadId; 2], port: u16, transport: Transport, vip: Option<Vip>) -> Self {
+        let [client, server] = ends;
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        EdgeId(hasher.finish())
+        (client, server, port, transport, vip).hash(&mut hasher);
+        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(super) fn id(self) -> EdgeId {
+        EdgeId(self.0.get())
     }
 }
 
@@ -98,13 +98,8 @@ pub(super) struct Route {
 impl Route {
     #[must_use]
     pub(super) fn key(&self) -> EdgeKey {
-        EdgeKey {
-            client: self.client.workload(),
-            server: self.server.workload(),
-            port: self.port,
-            transport: self.transport,
-            vip: self.vip,
-        }
+        let ends = [self.client.workload(), self.server.workload()];
+        EdgeKey::new(ends, self.port, self.transport, self.vip)
     }
 
     /// Whether it has an end that something coarser can stand for.
@@ -218,6 +213,16 @@ impl Topology {
         let other = Party::Address(anywhere);
         let (client, server) = (other.clone(), other);
         Route { client, server, port: 0, vip: None, confidence: Confidence::None, ..*route }
+    }
+
+    /// The sockets were looked at: what is open is there.
+    pub(super) fn seen(&mut self, now: Ktime) {
+        for edge in self.edges.values_mut().filter(|edge| 0 < edge.connections.active) {
+            if edge.transport == Transport::Tcp && edge.last_seen < now {
+                self.kept.take();
+                Arc::make_mut(edge).last_seen = now;
+            }
+        }
     }
 
     #[must_use]

@@ -78,6 +78,26 @@ pub(super) fn read(walk: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> 
     }
 }
 
+/// How far a walk got that gives no bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The program asked for it, or there were very many objects.
+    Paused,
+    Ended,
+}
+
+/// Goes on with a walk until it pauses, or ends.
+pub(super) fn step(walk: &mut impl Read) -> io::Result<Step> {
+    loop {
+        match walk.read(&mut [0; 16]) {
+            Ok(0) => return Ok(Step::Ended),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Paused),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +108,15 @@ mod tests {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             self.0.pop().unwrap_or(Ok(0))
         }
+    }
+
+    #[test]
+    fn a_walk_pauses_and_ends() {
+        let failed = |errno| Err(io::Error::from_raw_os_error(errno));
+        let mut walk = Script(vec![failed(libc::EIO), Ok(0), failed(libc::EAGAIN), failed(libc::EINTR)]);
+        assert_eq!(step(&mut walk).unwrap(), Step::Paused);
+        assert_eq!(step(&mut walk).unwrap(), Step::Ended);
+        assert_eq!(step(&mut walk).unwrap_err().raw_os_error(), Some(libc::EIO));
     }
 
     #[test]

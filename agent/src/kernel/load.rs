@@ -4,10 +4,7 @@ use std::fs::File;
 
 use agent_common::{
     Wire as _, counter,
-    event::{
-        sock::Row,
-        udp::{FlowKey, FlowRow, FlowTotals},
-    },
+    event::udp::{FlowKey, FlowRow, FlowTotals},
     layout::{GoProcess, point},
     limits, names,
 };
@@ -19,6 +16,7 @@ use aya::{
 
 use super::{
     AttachedFile, Forms, Hook, KernelError, Prices, PushedIn, Refused, btf, calibrate,
+    dump::Dumps,
     flows::Flows,
     heap,
     iter::{self, Link},
@@ -71,11 +69,12 @@ impl Default for Options {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     ring: RingBuf<MapData>,
+    pub(super) rows: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     watched: HashMap<MapData, u32, InMap<GoProcess>>,
     socks: Map,
     seed: Option<Link>,
-    dump: Option<Link>,
+    pub(super) dumps: Dumps,
     flows: Option<Flows>,
     log: KernelLog,
     map_bytes: u64,
@@ -116,12 +115,13 @@ impl Kernel {
         let log = if options.log { KernelLog::new(&mut ebpf) } else { KernelLog::off() };
         let mut kernel = Self {
             ring: maps::take(&mut ebpf, names::MAP_EVENTS, RingBuf::try_from)?,
+            rows: maps::take(&mut ebpf, names::MAP_ROWS, RingBuf::try_from)?,
             counters: maps::take(&mut ebpf, names::MAP_COUNTERS, PerCpuArray::try_from)?,
             watched: maps::take(&mut ebpf, names::MAP_WATCHED, HashMap::try_from)?,
             socks: maps::take(&mut ebpf, names::MAP_SOCKS, Ok)?,
             ebpf,
             seed: None,
-            dump: None,
+            dumps: Dumps::default(),
             flows: None,
             log,
             map_bytes,
@@ -151,10 +151,7 @@ impl Kernel {
                 refused.push(Refused { feature, error });
             }
         }
-        match self.link_iterator(names::PROG_SOCK_DUMP, "bpf_sk_storage_map", &btf) {
-            Ok(link) => self.dump = Some(link),
-            Err(error) => refused.push(Refused { feature: "figures of open connections", error }),
-        }
+        refused.extend(self.attach_dumps(&btf));
         match self.link_iterator(names::PROG_SEED, "task_file", &btf) {
             Ok(link) => self.seed = Some(link),
             Err(error) => refused.push(Refused { feature: "connections older than the agent", error }),
@@ -181,14 +178,21 @@ impl Kernel {
         Ok(())
     }
 
-    fn link_iterator(&mut self, name: &'static str, walk: &str, btf: &Btf) -> Result<Link, KernelError> {
+    pub(super) fn link_iterator(
+        &mut self,
+        name: &'static str,
+        walk: &str,
+        btf: &Btf,
+    ) -> Result<Link, KernelError> {
         let refuse = |source| KernelError::Program { program: name, source: Box::new(source) };
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
         let program: &mut Iter = program.try_into().map_err(refuse)?;
         program.load(walk, btf).map_err(refuse)?;
         let fd = program.fd().map_err(refuse)?;
         let map = match (&self.socks, name) {
-            (Map::SkStorage(map) | Map::Unsupported(map), names::PROG_SOCK_DUMP) => Some(map.fd()),
+            (Map::SkStorage(map) | Map::Unsupported(map), names::PROG_SOCK_DUMP | names::PROG_SOCK_NEWS) => {
+                Some(map.fd())
+            }
             _ => None,
         };
         let map = map.map(std::os::fd::AsFd::as_fd);
@@ -209,32 +213,6 @@ impl Kernel {
         // The program writes nothing.
         while iter::read(&mut walk, &mut [0; 16]).map_err(failed)? != 0 {}
         Ok(())
-    }
-
-    /// Hands a row for each TCP socket to `sink`; returns how many.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses the walk.
-    pub fn dump(&mut self, mut sink: impl FnMut(Row)) -> Result<usize, KernelError> {
-        let Some(link) = &self.dump else {
-            return Ok(0);
-        };
-        let failed = |source| KernelError::Iterator { what: names::PROG_SOCK_DUMP, source };
-        let mut walk = link.walk().map_err(failed)?;
-        // The kernel hands out at most 8 pages a read, and never a part of a row.
-        let mut bytes = vec![0; 32 * 1024];
-        let mut n_rows = 0;
-        loop {
-            let n_bytes = iter::read(&mut walk, &mut bytes).map_err(failed)?;
-            if n_bytes == 0 {
-                return Ok(n_rows);
-            }
-            for row in bytes[..n_bytes].chunks_exact(size_of::<Row>()).filter_map(Row::read_from) {
-                sink(row);
-                n_rows += 1;
-            }
-        }
     }
 
     /// Hands a row for each UDP flow to `sink`; returns what was ever counted, `None` where UDP is refused.

@@ -6,6 +6,7 @@
 mod btf;
 mod calibrate;
 mod conntrack;
+mod dump;
 mod error;
 mod flows;
 mod forms;
@@ -26,8 +27,10 @@ mod uprobes;
 pub use btf::BtfError;
 pub use calibrate::Prices;
 pub use conntrack::{Conntrack, ConntrackError, Ends};
+pub use dump::{Dump, DumpPart};
 pub use error::{KernelError, Refused};
 pub use forms::Forms;
+pub use heap::give_back;
 pub use interfaces::{Hooked, Interfaces};
 pub use load::{Kernel, Options};
 pub use packets::{Hook, Outcome, PushedIn, Side, Tcx};

@@ -6,24 +6,28 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    thread,
     time::Duration,
 };
 
-use agent_common::event::udp::FlowKey;
+use agent_common::{counter, event::udp::FlowKey};
 
 use super::{
-    RunError, error,
+    RunError,
+    dumps::Dumps,
+    error,
     message::{Attached, ToKernel, ToOwner},
     outbox::Outbox,
     threads::Thread,
     watching::Watching,
 };
 use crate::{
+    assemble::state::DumpKind,
     clock::{self, Ktime},
     config::settings::{Settings, XdpMode},
     decode::{self, Decoded},
     export::throttle::Throttle,
-    kernel::{AttachedFile, Hooked, Interfaces, Kernel, KernelError, Outcome, PushedIn},
+    kernel::{AttachedFile, DumpPart, Hooked, Interfaces, Kernel, KernelError, Outcome, PushedIn},
     targets::{plan::Plan, process::Tgid},
     vitals::{Part, Vital, Vitals},
 };
@@ -32,11 +36,11 @@ use crate::{
 pub const DRAIN_EVERY: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 const SEED_EVERY: Duration = Duration::from_secs(600);
-const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// After the start, however many interfaces wait for their programs.
 const CALIBRATE_WITHIN: Duration = Duration::from_secs(2);
-/// A dump takes at most this part of a core: with many sockets they become rarer.
-const DUMP_SHARE: u32 = 200;
+/// How long the owner may take for a part of a dump, and how many times that in a row.
+const PAUSE: Duration = Duration::from_millis(5);
+const MAX_PAUSES: u32 = 400;
 /// Records that are handed on at once, and how many times that in a row.
 const PART_RECORDS: usize = 16 << 10;
 const MAX_PARTS: usize = 16;
@@ -58,7 +62,7 @@ pub(super) struct KernelThread {
     is_told_of_missing: bool,
     /// When it is calibrated at the latest; `None`: it is, or nobody wants to know.
     calibrate_by: Option<Ktime>,
-    next_dump: Ktime,
+    dumps: Dumps,
     dump_warnings: Throttle,
     next_count: Ktime,
     next_seed: Ktime,
@@ -80,7 +84,7 @@ impl KernelThread {
             interfaces: None,
             is_told_of_missing: false,
             calibrate_by: settings.http_spans.then(|| clock::now().plus(CALIBRATE_WITHIN)),
-            next_dump: Ktime(0),
+            dumps: Dumps::default(),
             dump_warnings: Throttle::default(),
             next_count: Ktime(0),
             next_seed: Ktime(0),
@@ -107,7 +111,7 @@ impl KernelThread {
             self.calibrate_when_due();
         }
         // The last figures of what is open, then everything leaves the kernel.
-        self.next_dump = Ktime(0);
+        self.dumps.hurry();
         self.next_count = Ktime(0);
         self.turn();
         if let Some(interfaces) = self.interfaces.take() {
@@ -124,7 +128,7 @@ impl KernelThread {
                 tracing::warn!(error = %error::chain(&error), "Owners of older connections are not known.");
             }
         }
-        if self.next_dump <= now {
+        if self.dumps.are_due(now) {
             // What an address is called is told before the connection to it.
             self.drain();
             self.dump(now);
@@ -132,39 +136,81 @@ impl KernelThread {
         self.attach_packets(now);
         self.outbox.retry();
         self.drain();
-        // After the drain: what was made is never less than what was delivered.
-        for (slot, value) in self.kernel.counters().into_iter().enumerate() {
-            self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
-        }
-        self.vitals.adopt_kernel();
         if self.next_count <= now {
             self.next_count = now.plus(COUNT_EVERY);
             self.count();
         }
-        self.vitals.beat(Part::Kernel);
     }
 
     fn dump(&mut self, now: Ktime) {
-        let mut rows = Vec::new();
+        let kind = self.dumps.kind(now, self.losses());
         // CPU time: a busy machine makes a dump last longer, but not dearer.
+        let mut took = Duration::ZERO;
+        let is_handed_on = self.hand_on_dump(kind, &mut took);
         let before = clock::thread_cpu_time();
-        let read = self.kernel.dump(|row| rows.push(row));
         let mut flows = Vec::new();
         let flows_read = self.kernel.flows(|row| flows.push(row));
-        let took = clock::thread_cpu_time().saturating_sub(before);
-        let next_in = DUMP_EVERY.max(took.saturating_mul(DUMP_SHARE));
-        self.next_dump = now.plus(next_in);
-        match read {
-            // A dump that is not delivered loses nothing: figures are cumulative.
-            Ok(_) => self.outbox.cumulative(ToOwner::Rows { rows, next_in }),
-            // A part would be taken for all, and what is not in it for gone.
-            Err(error) => self.warn_of_dump(now, &error),
+        took += clock::thread_cpu_time().saturating_sub(before);
+        let next_in = self.dumps.took(now, kind, took);
+        match is_handed_on {
+            Ok(true) if self.outbox.deliver(ToOwner::DumpEnds { next_in }) => self.dumps.heard(kind),
+            Ok(_) => self.dumps.broken(),
+            Err(error) => {
+                self.dumps.broken();
+                self.warn_of_dump(now, &error);
+            }
         }
         match flows_read {
+            // What is not delivered loses nothing: figures are cumulative.
             Ok(Some(totals)) => self.outbox.cumulative(ToOwner::Flows { rows: flows, totals }),
             Ok(None) => {}
             Err(error) => self.warn_of_dump(now, &error),
         }
+    }
+
+    /// In parts, with a drain after each: the ring does not wait for very many sockets. False when the owner
+    /// does not hear all of it.
+    fn hand_on_dump(&mut self, kind: DumpKind, took: &mut Duration) -> Result<bool, KernelError> {
+        let dump = match kind {
+            DumpKind::Whole => self.kernel.begin_dump()?,
+            DumpKind::News => self.kernel.begin_news()?,
+        };
+        let Some(mut dump) = dump else {
+            return Ok(false);
+        };
+        let mut is_heard = self.outbox.deliver(ToOwner::DumpBegins(kind));
+        while is_heard && self.wait_for_room() {
+            // Nothing is drained until they are handed on: a record of an end that overtakes the row of its
+            // socket would open the connection again.
+            let mut rows = Vec::new();
+            let before = clock::thread_cpu_time();
+            let part = self.kernel.dump_part(&mut dump, |row| rows.push(row))?;
+            *took += clock::thread_cpu_time().saturating_sub(before);
+            is_heard = self.outbox.rows(rows);
+            if part == DumpPart::Last {
+                return Ok(is_heard);
+            }
+            self.drain();
+        }
+        Ok(false)
+    }
+
+    /// Until the owner has taken most of what is under way. False when it takes too long.
+    fn wait_for_room(&mut self) -> bool {
+        for _ in 0..MAX_PAUSES {
+            if self.outbox.has_room_for_rows() {
+                return true;
+            }
+            thread::sleep(PAUSE);
+            self.drain();
+        }
+        false
+    }
+
+    /// Of records that may have told of the end of a socket.
+    fn losses(&self) -> u64 {
+        let here = [Vital::EventsQueueFull, Vital::EventsUndecodable].map(|it| self.vitals.get(it));
+        self.vitals.kernel(counter::SOCK_RING_FULL) + here.iter().sum::<u64>()
     }
 
     fn warn_of_dump(&mut self, now: Ktime, error: &KernelError) {
@@ -183,6 +229,16 @@ impl KernelThread {
     }
 
     fn drain(&mut self) {
+        self.hand_on_records();
+        // After it: what was made is never less than what was delivered.
+        for (slot, value) in self.kernel.counters().into_iter().enumerate() {
+            self.vitals.set_kernel(u32::try_from(slot).unwrap_or(u32::MAX), value);
+        }
+        self.vitals.adopt_kernel();
+        self.vitals.beat(Part::Kernel);
+    }
+
+    fn hand_on_records(&mut self) {
         let vitals = &self.vitals;
         // Not for ever: a flood must not keep us from all the rest.
         for _ in 0..MAX_PARTS {

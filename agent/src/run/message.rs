@@ -13,7 +13,10 @@ use agent_common::{
 
 use super::outbox::Room;
 use crate::{
-    assemble::services::{Answer, Question},
+    assemble::{
+        services::{Answer, Question},
+        state::DumpKind,
+    },
     decode::dns::DnsMessage,
     kernel::Prices,
     targets::{
@@ -55,8 +58,11 @@ pub(super) enum ToOwner {
     Events(Vec<Event>, Room),
     /// As [`ToOwner::Events`], and before those of the same time.
     Messages(Vec<DnsMessage>, Room),
-    Rows {
-        rows: Vec<Row>,
+    /// One that does not end is no dump.
+    DumpBegins(DumpKind),
+    /// A part of it, with the room that it takes in the queue.
+    Rows(Vec<Row>, Room),
+    DumpEnds {
         /// When the next dump is due.
         next_in: Duration,
     },

@@ -6,6 +6,7 @@
 //!
 //! It knows every room and decides nothing of its own.
 
+mod dumps;
 mod error;
 mod kernel_thread;
 mod loads;

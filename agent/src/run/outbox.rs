@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use agent_common::{event::Event, limits::WATCHED_PROCESSES};
+use agent_common::{
+    event::{Event, sock::Row},
+    limits::WATCHED_PROCESSES,
+};
 
 use super::message::ToOwner;
 use crate::{
@@ -22,33 +25,44 @@ use crate::{
 
 /// Events under way to the owner: as many as the ring can hold, some 40 MB.
 const MAX_QUEUED_EVENTS: usize = 128 << 10;
+/// Rows of a dump under way to the owner when another part is read: 2 MB.
+const MAX_QUEUED_ROWS: usize = 8 << 10;
 /// One for each process that can be watched.
 const MAX_KEPT: usize = WATCHED_PROCESSES as usize;
 
 pub(super) struct Outbox {
     owner: mpsc::SyncSender<ToOwner>,
     queued_events: Arc<AtomicUsize>,
+    queued_rows: Arc<AtomicUsize>,
     kept: VecDeque<ToOwner>,
     vitals: Arc<Vitals>,
 }
 
-/// Room in the queue for some events, given back when the owner is done with them.
+/// Room in the queue for some events or rows, given back when the owner is done with them.
 #[derive(Debug)]
 pub(super) struct Room {
-    queued_events: Arc<AtomicUsize>,
-    n_events: usize,
+    queued: Arc<AtomicUsize>,
+    n_taken: usize,
+}
+
+impl Room {
+    /// With how many are queued then.
+    fn take(queued: &Arc<AtomicUsize>, n_taken: usize) -> (Self, usize) {
+        let before = queued.fetch_add(n_taken, Ordering::Relaxed);
+        (Self { queued: Arc::clone(queued), n_taken }, before + n_taken)
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.queued_events.fetch_sub(self.n_events, Ordering::Relaxed);
+        self.queued.fetch_sub(self.n_taken, Ordering::Relaxed);
     }
 }
 
 impl Outbox {
     pub(super) fn new(owner: mpsc::SyncSender<ToOwner>, vitals: &Arc<Vitals>) -> Self {
-        let (queued_events, kept) = (Arc::default(), VecDeque::new());
-        Self { owner, queued_events, kept, vitals: Arc::clone(vitals) }
+        let (queued_events, queued_rows, kept) = (Arc::default(), Arc::default(), VecDeque::new());
+        Self { owner, queued_events, queued_rows, kept, vitals: Arc::clone(vitals) }
     }
 
     pub(super) fn events(&self, events: Vec<Event>) {
@@ -63,17 +77,31 @@ impl Outbox {
         if n_events == 0 {
             return;
         }
-        let queued = self.queued_events.fetch_add(n_events, Ordering::Relaxed);
-        let room = Room { queued_events: Arc::clone(&self.queued_events), n_events };
-        let is_full = MAX_QUEUED_EVENTS < queued + n_events;
-        if is_full || self.owner.try_send(message(room)).is_err() {
+        let (room, n_queued) = Room::take(&self.queued_events, n_events);
+        if MAX_QUEUED_EVENTS < n_queued || self.owner.try_send(message(room)).is_err() {
             self.vitals.add(Vital::EventsQueueFull, n_events as u64);
         }
     }
 
+    /// Whether another part of a dump may be handed on.
+    pub(super) fn has_room_for_rows(&self) -> bool {
+        self.queued_rows.load(Ordering::Relaxed) < MAX_QUEUED_ROWS
+    }
+
+    /// A part of a dump; false when it is not delivered, and the dump is none.
+    pub(super) fn rows(&self, rows: Vec<Row>) -> bool {
+        let (room, _) = Room::take(&self.queued_rows, rows.len());
+        self.deliver(ToOwner::Rows(rows, room))
+    }
+
+    /// False when there is no room.
+    pub(super) fn deliver(&self, message: ToOwner) -> bool {
+        self.owner.try_send(message).is_ok()
+    }
+
     /// What is not delivered is left out: the next one tells all that this one did.
     pub(super) fn cumulative(&self, message: ToOwner) {
-        if self.owner.try_send(message).is_err() {
+        if !self.deliver(message) {
             tracing::debug!("The owner is busy; it will hear the next figures.");
         }
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use agent_common::event::{Event, proc::Exec};
+use agent_common::event::{Event, proc::Exec, sock::Row};
 use tokio::sync::{mpsc as async_mpsc, watch};
 
 use super::{
@@ -31,6 +31,7 @@ use crate::{
     config::settings::Settings,
     decode::dns::DnsMessage,
     detect::{Detectors, Input},
+    kernel::give_back,
     query::snapshot::Snapshot,
     targets::{
         golang::GoVersion,
@@ -43,6 +44,9 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_millis(250);
+/// After so many events and rows the allocator may keep much that was freed.
+const MUCH: usize = 10_000;
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
 /// Processes whose record of exec or exit was lost are found, or let go, this late.
 const RESCAN_EVERY: Duration = Duration::from_secs(30);
 
@@ -72,6 +76,9 @@ pub(super) struct Owner {
     load: Load,
     next_tick: Ktime,
     next_rescan: Ktime,
+    /// Events and rows since memory was given back.
+    n_taken: usize,
+    next_give_back: Ktime,
     /// First threads that ended; whether others go on is looked up a tick later.
     ending: BTreeSet<Tgid>,
     /// The planner was too busy to be asked about them; the rescan asks again.
@@ -105,6 +112,8 @@ impl Owner {
             load: Load::new(),
             next_tick: Ktime(0),
             next_rescan: Ktime(0),
+            n_taken: 0,
+            next_give_back: Ktime(0),
             ending: BTreeSet::new(),
             unplanned: BTreeSet::new(),
         })
@@ -136,11 +145,11 @@ impl Owner {
         match message {
             ToOwner::Events(events, _room) => self.events(&events),
             ToOwner::Messages(messages, _room) => self.messages(&messages),
-            ToOwner::Rows { rows, next_in } => {
-                let strangers = self.state.strangers_of_rows(&rows);
-                self.introduce(strangers);
+            ToOwner::DumpBegins(kind) => self.state.dump_begins(kind),
+            ToOwner::Rows(rows, _room) => self.rows(&rows),
+            ToOwner::DumpEnds { next_in } => {
                 self.state.dumps_every(next_in);
-                let incidents = self.state.rows(&rows, clock::now());
+                let incidents = self.state.dump_ends(clock::now());
                 self.happened(incidents);
             }
             ToOwner::Flows { rows, totals } => {
@@ -161,6 +170,7 @@ impl Owner {
     }
 
     fn events(&mut self, events: &[Event]) {
+        self.n_taken += events.len();
         for event in events {
             match event {
                 Event::Exec(exec) => self.executed(exec),
@@ -176,6 +186,14 @@ impl Owner {
         self.export(output.spans);
         self.tell(output.failures.into_iter().map(NetworkEvent::ConnectFailed));
         self.happened(output.incidents);
+    }
+
+    fn rows(&mut self, rows: &[Row]) {
+        self.n_taken += rows.len();
+        let strangers = self.state.strangers_of_rows(rows);
+        self.introduce(strangers);
+        let incidents = self.state.dump_part(rows, clock::now());
+        self.happened(incidents);
     }
 
     fn happened(&mut self, incidents: Vec<Incident>) {
@@ -307,6 +325,11 @@ impl Owner {
         self.state.tick(now);
         self.state.unanswered(now).iter().for_each(|it| self.detectors.input(Input::Lookup(it)));
         self.detectors.sweep(now, self.settings.window);
+        if MUCH <= self.n_taken && self.next_give_back <= now {
+            self.n_taken = 0;
+            self.next_give_back = now.plus(GIVE_BACK_EVERY);
+            give_back();
+        }
         self.publish(now);
         self.vitals.beat(Part::State);
     }

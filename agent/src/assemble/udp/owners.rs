@@ -68,8 +68,9 @@ impl Owners {
         }
         self.next_sweep = now.plus(SWEEP_EVERY);
         self.sockets.retain(|_, owner| now.since(owner.seen) < FORGET_AFTER);
-        self.open.clear();
+        self.open.begin_anew();
         let left: Vec<Owner> = self.sockets.values().copied().collect();
         left.iter().for_each(|it| self.listen(it));
+        self.open.only_new();
     }
 }

@@ -1,35 +1,48 @@
 //! Many connections to ourselves, of which we hold both ends.
 //!
-//! Says `ready` and where it listens, opens when it reads a line and says how many there are, closes when it
-//! reads another one and says so, and ends with the third: nobody must wonder whose the sockets were.
+//! Says `ready` and where it listens, then does what it reads, and says after each line how many are open:
+//! `open` opens them all, `talk` sends over each of them and back, `close` closes them.
 
 use std::{
-    io::{self, BufRead as _},
+    io::{self, BufRead as _, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
+const QUESTION: &[u8] = &[b'q'; 100];
+const ANSWER: &[u8] = &[b'a'; 50];
+
 pub(crate) fn run(connections: usize) -> io::Result<()> {
     // As many descriptors as there may be: more is for root to say.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    let mut lines = io::stdin().lock().lines();
-    let mut next = || lines.next().transpose().map(drop);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     println!("ready");
     println!("listening {address}");
-    next()?;
-    let mut held = Vec::new();
-    for _ in 0..connections {
-        let client = TcpStream::connect(address)?;
-        held.push((client, listener.accept()?.0));
+    let mut held: Vec<(TcpStream, TcpStream)> = Vec::new();
+    for line in io::stdin().lock().lines() {
+        match line?.as_str() {
+            "open" => {
+                for _ in 0..connections {
+                    let client = TcpStream::connect(address)?;
+                    held.push((client, listener.accept()?.0));
+                }
+            }
+            "talk" => held.iter_mut().try_for_each(|(client, server)| talk(client, server))?,
+            "close" => held.clear(),
+            other => return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("what is `{other}`?"))),
+        }
+        println!("{}", json!({"open": held.len()}));
     }
-    println!("{}", json!({"open": held.len()}));
-    next()?;
-    held.clear();
-    println!("{}", json!({"open": 0}));
-    next()
+    Ok(())
+}
+
+fn talk(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+    client.write_all(QUESTION)?;
+    server.read_exact(&mut [0; QUESTION.len()])?;
+    server.write_all(ANSWER)?;
+    client.read_exact(&mut [0; ANSWER.len()])
 }
