@@ -8,6 +8,7 @@ mod pairs;
 mod price;
 mod query;
 mod report;
+mod scale;
 mod start;
 mod stats;
 mod sum;
@@ -34,7 +35,7 @@ use traffic::{BULK, Between, CONNECTIONS, DATAGRAMS, REQUESTS, Rate};
 /// own CPU time and memory; how long it takes to start, to attach and to answer.
 ///
 /// Builds a release of the agent first. A scenario then runs 11 rounds, http five times as many short
-/// ones; those of watched programs without and with the agent in turns. All of them together take about 20 minutes. Leave
+/// ones; those of watched programs without and with the agent in turns. All of them together take about 22 minutes. Leave
 /// the machine alone meanwhile: the spread in the table says whether you did. What is measured runs
 /// as root, through sudo if you are not. The tables are printed, and left beside their numbers in target/bench/NAME.json.
 #[derive(Args)]
@@ -42,7 +43,7 @@ use traffic::{BULK, Between, CONNECTIONS, DATAGRAMS, REQUESTS, Rate};
                         cargo xtask bench net         all that begin with `net-`")]
 pub(crate) struct Options {
     /// Which scenarios (http, tcp-connect, tcp-bulk, net-bulk, net-connect, net-request, net-datagram,
-    /// net-price, agent, start, query), or the first word of some; without one, all of them.
+    /// net-price, agent, start, query, scale), or the first word of some; without one, all of them.
     names: Vec<String>,
 
     /// Rounds, or pairs of rounds, of each scenario.
@@ -78,6 +79,7 @@ const SCENARIOS: &[(&str, Run)] = &[
     ("agent", own::run),
     ("start", start::run),
     ("query", query::run),
+    ("scale", scale::run),
 ];
 
 /// What a scenario showed.

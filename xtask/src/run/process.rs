@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -100,11 +101,23 @@ impl Process {
 
     /// Nanoseconds of CPU time of all its threads, as the scheduler counts them.
     pub(crate) fn cpu_ns(&self) -> anyhow::Result<u64> {
+        self.cpu_ns_of(|_| true)
+    }
+
+    /// Of those with this name.
+    pub(crate) fn thread_cpu_ns(&self, name: &str) -> anyhow::Result<u64> {
+        self.cpu_ns_of(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|it| it.trim_end() == name))
+    }
+
+    fn cpu_ns_of(&self, is_it: impl Fn(&Path) -> bool) -> anyhow::Result<u64> {
         let folder = format!("/proc/{}/task", self.pid());
         let mut sum = 0;
         for thread in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+            let thread = thread?.path();
             // A thread that has just ended took its time with it; ours keep theirs.
-            let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            let Some(text) =
+                is_it(&thread).then(|| fs::read_to_string(thread.join("schedstat")).ok()).flatten()
+            else {
                 continue;
             };
             sum += text.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
