@@ -141,6 +141,10 @@ pub(crate) static FLOWS: LruHashMap<FlowKey, FlowCount> = LruHashMap::with_max_e
 #[map]
 pub(crate) static FLOW_TOTALS: PerCpuArray<FlowTotals> = PerCpuArray::with_max_entries(1, 0);
 
+/// What begins a flow, while it is put together.
+#[map]
+pub(crate) static NEW_FLOW: PerCpuArray<FlowCount> = PerCpuArray::with_max_entries(1, 0);
+
 /// Ends an entry. Not being there is no failure: the map may have evicted it.
 #[inline(always)]
 pub(crate) fn remove<K, V>(map: &LruHashMap<K, V>, key: K) {

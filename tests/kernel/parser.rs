@@ -4,7 +4,10 @@ use agent::kernel::Kernel;
 use agent_common::{
     counter,
     names::PROG_FROM_WORKLOAD,
-    pure::packet::{self, Refusal, UDP},
+    pure::{
+        glance::{Plain, glance},
+        packet::{self, Refusal, UDP},
+    },
 };
 use tests::{Observer, require_bpf};
 
@@ -56,7 +59,7 @@ fn each_refusal_is_counted() {
         let (flows_after, bytes) = flows(&mut observer);
         match packet::parse(&&frame[..], 0) {
             // Nobody looks further at what is TCP at a glance.
-            Err(_) if packet::plain_tcp_flags(&&frame[..]).is_some() => assert_eq!(after, before, "{name}"),
+            Err(_) if matches!(glance(&&frame[..]), Plain::Tcp(_)) => assert_eq!(after, before, "{name}"),
             Err(refusal) => {
                 let slot = refusal.counter() as usize;
                 assert_eq!(after[slot], before[slot] + 1, "{name}");

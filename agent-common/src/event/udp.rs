@@ -16,6 +16,8 @@ wire! {
     /// The key of `FLOWS`: packets one way. Addresses as in [`super::sock::State`].
     ///
     /// Both ports are 0 for fragments after the first.
+    /// Aligned, so that the kernel half writes it by words.
+    #[repr(align(8))]
     #[derive(Hash, PartialOrd, Ord)]
     pub struct FlowKey: 40 bytes {
         pub source: [u8; 16],

@@ -12,7 +12,10 @@ use agent_common::{
         udp::place,
     },
     limits::NEW_PEERS_PER_SECOND,
-    pure::packet::{Fragment, Headers, PlainTcp, Refusal, TCP, UDP, flag, parse, plain_tcp},
+    pure::{
+        glance::{Plain, glance},
+        packet::{Fragment, Headers, Refusal, TCP, UDP, flag, parse},
+    },
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -26,7 +29,7 @@ use super::{
     TCX_NEXT, budget,
     bytes::{Linear, headers, linear, segments},
     dns::{self, Carrier, Wanted},
-    flow::{self, Packet},
+    flow::{self, Flow, Packet},
 };
 use crate::{
     emit, gate,
@@ -64,10 +67,10 @@ fn nic_in_tc(ctx: TcContext) -> i32 {
 /// A segment of a connection, which neither opens nor resets it: as most packets are. Those of resolvers are looked at.
 #[inline(always)]
 fn is_data(bytes: &Linear) -> bool {
-    let is_data = |it: PlainTcp| {
-        it.flags & (flag::SYN | flag::RST) == 0 && !dns::is_port(it.source_port, it.destination_port)
+    let Plain::Tcp(it) = glance(bytes) else {
+        return false;
     };
-    plain_tcp(bytes).is_some_and(is_data)
+    it.flags & (flag::SYN | flag::RST) == 0 && !dns::is_port(it.source_port, it.destination_port)
 }
 
 #[inline(always)]
@@ -81,7 +84,8 @@ fn look(carrier: Carrier, answer: &Result<Headers, Refusal>, packet: Packet) {
     }
     match headers.protocol {
         UDP => {
-            flow::count(headers, place::FROM_OUTSIDE, &packet, 0, || 0);
+            let flow = Flow::new(headers, place::FROM_OUTSIDE, packet.frame_bytes);
+            flow::count(&flow, &packet, 0, || 0);
             // Queries that come in are those of others.
             dns::look(carrier, &packet, headers, Wanted::Answers, || 0);
         }

@@ -6,7 +6,10 @@
 
 use agent_common::{
     event::udp::place,
-    pure::packet::{Headers, TCP, UDP, plain_tcp},
+    pure::{
+        glance::{Plain, glance},
+        packet::{Headers, TCP, UDP},
+    },
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -19,39 +22,63 @@ use super::{
     TCX_NEXT,
     bytes::{headers, linear, segments},
     dns::{self, Carrier, Wanted},
-    flow::{self, Packet},
+    flow::{self, Flow, Packet},
 };
 use crate::{emit, maps::SOCKS};
 
 /// TCX ingress of a pod's veth; egress of loopback and network cards.
+///
+/// In line: a function that always answers the same becomes one without an answer, and the verifier refuses what is left
+/// in the register for it.
 #[classifier]
+#[inline(always)]
 fn from_workload(ctx: TcContext) -> i32 {
-    if has_socket(&ctx)
-        && let Some(headers) = headers_of_interest(&ctx)
-    {
-        let packet = packet(&ctx);
-        if headers.protocol == UDP {
-            count(&ctx, &headers, &packet, place::SENT);
+    if !has_socket(&ctx) {
+        return TCX_NEXT;
+    }
+    match glance(&linear(&ctx)) {
+        Plain::Tcp(it) if !dns::is_port(it.source_port, it.destination_port) => {}
+        Plain::Udp(it) if !dns::is_port(it.source_port, it.destination_port) => {
+            count(&ctx, &Flow::plain(&it, place::SENT, ctx.len()));
         }
-        // On loopback there is no other hook. Elsewhere an answer that leaves is met where it arrives, or
-        // is for somebody outside.
-        let wanted = if packet.ifindex == dns::LOOPBACK { Wanted::Both } else { Wanted::Queries };
-        let asker = || if headers.protocol == TCP { owner(&ctx) } else { dns::asker(packet.ifindex) };
-        dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, wanted, asker);
+        _ => {
+            let Some(headers) = headers_of_interest(&ctx) else {
+                return TCX_NEXT;
+            };
+            let packet = packet(&ctx);
+            if headers.protocol == UDP {
+                count(&ctx, &Flow::new(&headers, place::SENT, packet.frame_bytes));
+            }
+            // On loopback there is no other hook. Elsewhere an answer that leaves is met where it arrives, or
+            // is for somebody outside.
+            let wanted = if packet.ifindex == dns::LOOPBACK { Wanted::Both } else { Wanted::Queries };
+            let asker = || if headers.protocol == TCP { owner(&ctx) } else { dns::asker(packet.ifindex) };
+            dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, wanted, asker);
+        }
     }
     TCX_NEXT
 }
 
 /// TCX egress of a pod's veth. With a socket the packet is the host's, and is met here first.
 #[classifier]
+#[inline(always)]
 fn to_workload(ctx: TcContext) -> i32 {
-    if let Some(headers) = headers_of_interest(&ctx) {
-        let packet = packet(&ctx);
-        if headers.protocol == UDP {
-            let place = if has_socket(&ctx) { place::SENT } else { place::TO_WORKLOAD };
-            count(&ctx, &headers, &packet, place);
+    let place = || if has_socket(&ctx) { place::SENT } else { place::TO_WORKLOAD };
+    match glance(&linear(&ctx)) {
+        Plain::Tcp(it) if !dns::is_port(it.source_port, it.destination_port) => {}
+        Plain::Udp(it) if !dns::is_port(it.source_port, it.destination_port) => {
+            count(&ctx, &Flow::plain(&it, place(), ctx.len()));
         }
-        dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, Wanted::Both, || owner(&ctx));
+        _ => {
+            let Some(headers) = headers_of_interest(&ctx) else {
+                return TCX_NEXT;
+            };
+            let packet = packet(&ctx);
+            if headers.protocol == UDP {
+                count(&ctx, &Flow::new(&headers, place(), packet.frame_bytes));
+            }
+            dns::look(Carrier::Skb(ctx.as_ptr()), &packet, &headers, Wanted::Both, || owner(&ctx));
+        }
     }
     TCX_NEXT
 }
@@ -94,9 +121,6 @@ fn owner(ctx: &TcContext) -> u32 {
 /// UDP, and TCP to or from a resolver.
 #[inline(always)]
 fn headers_of_interest(ctx: &TcContext) -> Option<Headers> {
-    if plain_tcp(&linear(ctx)).is_some_and(|it| !dns::is_port(it.source_port, it.destination_port)) {
-        return None;
-    }
     match headers(ctx) {
         Ok(headers) if headers.protocol == UDP => Some(headers),
         Ok(headers) if headers.protocol == TCP => {
@@ -111,13 +135,14 @@ fn headers_of_interest(ctx: &TcContext) -> Option<Headers> {
 }
 
 #[inline(always)]
-fn count(ctx: &TcContext, headers: &Headers, packet: &Packet, place: u8) {
-    let skb = ctx.skb.skb;
-    if place != place::SENT {
-        return flow::count(headers, place, packet, 0, || 0);
+fn count(ctx: &TcContext, flow: &Flow) {
+    let packet = packet(ctx);
+    if flow.key.place != place::SENT {
+        return flow::count(flow, &packet, 0, || 0);
     }
+    let skb = ctx.skb.skb;
     // SAFETY: the helper takes the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
     // SAFETY: as above.
-    flow::count(headers, place, packet, cookie, || unsafe { bpf_skb_cgroup_id(skb) });
+    flow::count(flow, &packet, cookie, || unsafe { bpf_skb_cgroup_id(skb) });
 }
