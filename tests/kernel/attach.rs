@@ -124,7 +124,7 @@ fn without_tcx_there_is_xdp_on_cards_and_nothing_else() {
     require_bpf!();
     require_admin!();
     let pods = Pods::new();
-    let forms = Forms { uprobe_multi: true, xdp_frags: true, tcx: false };
+    let forms = Forms { uprobe_multi: true, xdp_frags: true, tcx: false, received: true };
     let (kernel, refused) = Kernel::load(Options { forms: Some(forms), ..Options::default() }).unwrap();
     let told: Vec<_> = refused.iter().map(|it| format!("{}: {}", it.feature, it.error)).collect();
     assert_eq!(told.len(), 1, "{told:?}");

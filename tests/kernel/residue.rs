@@ -35,7 +35,7 @@ fn a_killed_process_leaves_nothing_in_the_forms_of_older_kernels() {
     require_bpf!();
     require_admin!();
     if let Ok(pid) = env::var(HOLD) {
-        let forms = Forms { uprobe_multi: false, xdp_frags: false, tcx: true };
+        let forms = Forms { uprobe_multi: false, xdp_frags: false, tcx: true, received: false };
         let mut observer = Observer::with(Options { forms: Some(forms), ..Options::default() });
         let (_file, _plan) = observer.attach(pid.parse().unwrap());
         println!("holding");

@@ -8,7 +8,10 @@ use std::{
     path::PathBuf,
 };
 
-use agent::assemble::edge::{Confidence, Peer};
+use agent::{
+    assemble::edge::{Confidence, Peer},
+    kernel::{Forms, Options},
+};
 use agent_common::event::{
     Event,
     sock::{Closed, State, flag, owner, role},
@@ -21,11 +24,18 @@ use tests::{
 #[test]
 fn each_end_of_a_short_connection_has_its_own_process() {
     require_bpf!();
+    let older = Forms { received: false, ..Forms::of_this_kernel() };
+    for forms in [None, Some(older)] {
+        short_connections(&mut Observer::with(Options { forms, ..Options::default() }));
+    }
+}
+
+#[track_caller]
+fn short_connections(observer: &mut Observer) {
     const CONNECTIONS: usize = 200;
     let server = Target::spawn(built("prefork"), ["-w", "4", "-l", "127.0.0.1:0"]);
     let at = server.address();
     let mut client = Target::spawn(built("target-conn"), [""; 0]);
-    let mut observer = Observer::load();
     assert_eq!(client.ask(&format!("short {CONNECTIONS} {at}"))["done"], CONNECTIONS);
 
     let workers: BTreeMap<SocketAddr, u32> = (0..CONNECTIONS)

@@ -260,6 +260,31 @@ fn a_server_without_a_connection_has_its_process_and_its_role() {
     println!("{} -> {}: {:?}, {:?}", pids[0], pids[1], edge.bytes, edge.confidence);
 }
 
+/// It is hit by none of the programs that see a process in its own calls.
+#[test]
+fn whoever_only_sends_is_found_among_the_open_files() {
+    require_bpf!();
+    require_admin!();
+    let pods = Pods::new();
+    let mut observer = Observer::load();
+    let _hooks = pods.hook(&mut observer);
+    let conn = built("target-conn");
+    let mut server = Target::start(pods.b.command(&conn));
+    let mut client = Target::start(pods.a.command(&conn));
+    let pids = [client.pid(), server.pid()];
+    let mut assembled = Assembled::new(&pids);
+    assembled.take(&mut observer, &pids);
+    let local = server.ask("udp 0.0.0.0:0")["local"].as_str().unwrap().parse::<SocketAddr>().unwrap();
+    client.ask(&format!("udp {POD_A}:0"));
+    client.ask(&format!("send_to 1 {} 3 40", SocketAddr::from((POD_B, local.port()))));
+    let edge = eventually("the edge", || {
+        assembled.take(&mut observer, &pids);
+        assembled.edges(local.port()).into_iter().find(|it| it.bytes.to_server == 120)
+    });
+    assert!(matches!(&edge.client, Peer::Process(it) if it.tgid.0 == pids[0]), "{edge:?}");
+    println!("{} -> {:?}: {:?}", pids[0], edge.server, edge.bytes);
+}
+
 /// A pod sends to the address of a service, a pod answers: both ways are met as they are sent and as they arrive,
 /// under different addresses.
 #[test]

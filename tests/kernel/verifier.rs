@@ -20,7 +20,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("proc_exit", 60),
     ("rst_in", 30),
     ("rst_out", 30),
-    ("seed", 3000),
+    ("seed", 4400),
     ("server_begin", 12000),
     ("server_deferred", 200),
     ("server_end", 250),
@@ -29,13 +29,12 @@ const BUDGET: &[(&str, u32)] = &[
     ("sock_dump", 2100),
     ("sock_news", 2100),
     ("sock_reader", 3000),
+    ("sock_received", 4200),
     ("sock_state", 4800),
     ("synack_again", 40),
     ("tcp_ca", 410),
     ("tcp_retransmit", 590),
     ("to_workload", 360_000),
-    ("udp_received", 2600),
-    ("udp_sent", 2600),
 ];
 
 #[test]

@@ -6,7 +6,7 @@ use agent::{
     assemble::{
         edge::Edge,
         services::{Answer, Question},
-        state::State,
+        state::{State, Wishes},
     },
     clock::{self, Clock},
     detect::{Detectors, Input, finding::Finding},
@@ -65,8 +65,12 @@ impl Assembled {
         let mut flows = Vec::new();
         let totals = observer.kernel.flows(|row| flows.push(row)).unwrap_or_else(|error| panic!("{error:?}"));
         if let Some(totals) = totals {
-            for flow in self.state.flows(&flows, &totals, now) {
+            let Wishes { ended, owners } = self.state.flows(&flows, &totals, now);
+            for flow in ended {
                 observer.kernel.end_flow(flow).unwrap_or_else(|error| panic!("{error:?}"));
+            }
+            if owners {
+                observer.kernel.seed().unwrap_or_else(|error| panic!("{error:?}"));
             }
         }
     }

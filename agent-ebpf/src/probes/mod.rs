@@ -7,6 +7,7 @@ mod flows;
 mod http;
 mod packet;
 mod proc;
+mod received;
 mod seed;
 mod sock;
 mod udp;

@@ -1,12 +1,15 @@
-//! Owners of sockets that are older than the agent: a walk over all open files, once at start and
-//! again now and then. Whoever is known better already stays.
+//! Owners of sockets that are older than the agent, or that only send: a walk over all open files, at the start, now
+//! and then, and when somebody asks. Whoever is known better already stays.
 
 use core::ffi::c_void;
 
 use agent_common::event::sock::owner;
 use aya_ebpf::{bindings::file, helpers::generated::bpf_sock_from_file};
 
-use super::sock::{IterMeta, adopt};
+use super::{
+    sock::{IPPROTO_UDP, IterMeta, adopt, internet_protocol},
+    udp,
+};
 use crate::{
     maps::{SOCKS, offset},
     read,
@@ -39,6 +42,10 @@ extern "C" fn seed(ctx: *mut IterTaskFile) -> i32 {
         return 0;
     }
     let tgid = read::field(task, offset!(FILE_LAYOUT.task_tgid));
+    if internet_protocol(sk) == IPPROTO_UDP {
+        udp::held(sk, tgid);
+        return 0;
+    }
     let kept = SOCKS.get(sk);
     if kept.is_null() {
         adopt(sk, tgid, owner::HOLDER);

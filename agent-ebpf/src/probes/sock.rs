@@ -31,8 +31,13 @@ const TCP_CLOSE_WAIT: i32 = tcp_state::CLOSE_WAIT as i32;
 pub(crate) const TCP_LISTEN: i32 = tcp_state::LISTEN as i32;
 const TCP_NEW_SYN_RECV: i32 = tcp_state::NEW_SYN_RECV as i32;
 
-pub(super) const AF_INET: u16 = 2;
-pub(super) const AF_INET6: u16 = 10;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+// include/uapi/linux/in.h
+pub(super) const IPPROTO_TCP: u16 = 6;
+pub(super) const IPPROTO_UDP: u16 = 17;
+const IPPROTO_MPTCP: u16 = 262;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn sock_state(ctx: BtfTracePointContext) -> i32 {
@@ -174,14 +179,19 @@ fn note_error(sk: *mut c_void, error: i32) {
     }
 }
 
-/// recv() that copied data: the current process is the reader, also of connections older than we.
+/// recv() that copied data, on kernels that do not have what `received` takes.
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 fn sock_reader(ctx: BtfTracePointContext) -> i32 {
-    let sk: *mut c_void = ctx.arg(0);
+    reads(ctx.arg(0));
+    0
+}
+
+/// Data was copied for the current process, which so is the reader, also of connections older than we.
+#[inline(always)]
+pub(super) fn reads(sk: *mut c_void) {
     let kept = SOCKS.get(sk);
     if kept.is_null() {
-        adopt(sk, gate::current().tgid, owner::READER);
-        return 0;
+        return adopt(sk, gate::current().tgid, owner::READER);
     }
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
@@ -189,7 +199,6 @@ fn sock_reader(ctx: BtfTracePointContext) -> i32 {
         state.tgid = gate::current().tgid;
         state.owner = owner::READER;
     }
-    0
 }
 
 /// Begins to account for a socket that is older than the agent.
@@ -202,7 +211,7 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
     state.owner = owner;
     match i32::from(tcp_state) {
         // Go listens by MPTCP: such a socket is no TCP socket, but those it accepts mostly are.
-        TCP_LISTEN if !tcp.is_null() || is_mptcp(sk) => {
+        TCP_LISTEN if !tcp.is_null() || internet_protocol(sk) == IPPROTO_MPTCP => {
             state.flags = flag::SEEDED;
             state.role = role::LISTENER;
         }
@@ -224,13 +233,15 @@ pub(crate) fn adopt(sk: *mut c_void, tgid: u32, owner: u8) {
     }
 }
 
+/// As `IPPROTO_…`; 0 for sockets of other families, which number their protocols otherwise.
 #[inline(always)]
-fn is_mptcp(sk: *mut c_void) -> bool {
-    // include/uapi/linux/in.h
-    const IPPROTO_MPTCP: u16 = 262;
+pub(super) fn internet_protocol(sk: *const c_void) -> u16 {
     let family: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_family));
-    let protocol: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_protocol));
-    (family == AF_INET || family == AF_INET6) && protocol == IPPROTO_MPTCP
+    if family == AF_INET || family == AF_INET6 {
+        read::field(sk, offset!(KERNEL_LAYOUT.sock_protocol))
+    } else {
+        0
+    }
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]

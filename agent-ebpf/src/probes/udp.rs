@@ -1,4 +1,5 @@
-//! Whose UDP sockets are. Packets know a socket by its cookie; its process is `current` in send() and recv().
+//! Whose UDP sockets are. Packets know a socket by its cookie; its process is `current` in recv(), or has it among its
+//! open files. send() is not looked at: its tracepoint is hit by all that TCP sends, too.
 
 use core::ffi::c_void;
 
@@ -6,54 +7,35 @@ use agent_common::{
     Wire as _, counter,
     event::{sock::State, udp::UdpOwner},
 };
-use aya_ebpf::{
-    helpers::generated::{bpf_get_socket_cookie, bpf_jiffies64},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_jiffies64};
 
-use super::sock::{AF_INET, AF_INET6, address, place};
+use super::sock::{address, place};
 use crate::{
     emit, gate,
-    maps::{UDP_SOCKS, UdpSeen, offset},
-    read,
+    maps::{UDP_SOCKS, UdpSeen},
 };
 
-/// After the call, whatever it returned: the packet is on its way already.
-#[btf_tracepoint(function = "sock_send_length")]
-fn udp_sent(ctx: BtfTracePointContext) -> i32 {
-    called(ctx.arg(0));
-    0
-}
-
-/// A server that only receives has no other.
-#[btf_tracepoint(function = "sock_recv_length")]
-fn udp_received(ctx: BtfTracePointContext) -> i32 {
-    called(ctx.arg(0));
-    0
-}
-
-/// Every call on every socket passes here: one load tells TCP.
+/// The current process has called recv() on it.
 #[inline(always)]
-fn called(sk: *mut c_void) {
-    // include/uapi/linux/in.h
-    const IPPROTO_UDP: u16 = 17;
-    let protocol: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_protocol));
-    if protocol != IPPROTO_UDP {
-        return;
-    }
-    // Sockets of other families number their protocols otherwise.
-    let family: u16 = read::field(sk, offset!(KERNEL_LAYOUT.sock_family));
-    if family != AF_INET && family != AF_INET6 {
-        return;
-    }
-    let tgid = gate::current().tgid;
-    if is_news(sk, tgid) {
-        tell(sk);
+pub(super) fn received(sk: *mut c_void) {
+    let task = gate::current();
+    if is_news(sk, task.tgid) {
+        tell(sk, task);
     }
 }
 
-/// The first call, another process, or nothing said for about a minute: whoever listens may have forgotten.
+/// It is among the open files of a process. Who was seen to use it is known better.
+#[inline(always)]
+pub(super) fn held(sk: *mut c_void, tgid: u32) {
+    let kept = UDP_SOCKS.get(sk);
+    // SAFETY: not null, and the storage lives as long as the socket.
+    let user = if kept.is_null() { tgid } else { unsafe { (*kept).tgid } };
+    if is_news(sk, user) {
+        tell(sk, gate::Task { tgid: user, tid: 0 });
+    }
+}
+
+/// The first time, another process, or nothing said for about a minute: whoever listens may have forgotten.
 #[inline(always)]
 fn is_news(sk: *mut c_void, tgid: u32) -> bool {
     /// Of workers that take turns on one socket.
@@ -85,13 +67,13 @@ fn is_news(sk: *mut c_void, tgid: u32) -> bool {
 }
 
 #[inline(always)]
-fn tell(sk: *mut c_void) {
+fn tell(sk: *mut c_void, task: gate::Task) {
     let mut state = State::zeroed();
     address(sk, &mut state);
     place(sk, &mut state);
     // SAFETY: the verifier proves `sk` to be a socket.
     let cookie = unsafe { bpf_get_socket_cookie(sk) };
-    emit::event(gate::current(), |header| UdpOwner {
+    emit::event(task, |header| UdpOwner {
         header,
         cookie,
         cgroup_id: state.cgroup_id,

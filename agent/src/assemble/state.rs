@@ -51,6 +51,15 @@ const MAX_UNOWNED: usize = 4096;
 /// The first call says so when it returns, which may be read after the answer.
 const OWNED_WITHIN: Duration = Duration::from_millis(500);
 
+/// What the kernel half is to do for those who look at flows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// To forget them: they are over.
+    pub ended: Vec<FlowKey>,
+    /// To look for the owners of sockets: somebody sends whom nobody knows.
+    pub owners: bool,
+}
+
 /// What a dump shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpKind {
@@ -309,12 +318,11 @@ impl State {
         self.sockets.take_incidents()
     }
 
-    /// Takes a whole dump of the UDP flows, and what was counted of all when it began. Returns those that are
-    /// over: the kernel half may forget them.
-    pub fn flows(&mut self, rows: &[FlowRow], totals: &FlowTotals, now: Ktime) -> Vec<FlowKey> {
+    /// Takes a whole dump of the UDP flows, and what was counted of all when it began.
+    pub fn flows(&mut self, rows: &[FlowRow], totals: &FlowTotals, now: Ktime) -> Wishes {
         let (Parts { sockets, udp, .. }, mut around) = self.split(now);
         udp.rows(rows, totals, &mut sockets.places, &mut around);
-        udp.ended()
+        udp.take_wishes()
     }
 
     /// Forgets what is old, and what waited long enough waits no more. Call it a few times a second.

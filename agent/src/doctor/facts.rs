@@ -11,7 +11,7 @@ pub(crate) const SOCKET_STORAGE_IN_TRACING: Version = Version::new(5, 11);
 pub(crate) const UPROBE_COOKIE: Version = Version::new(5, 15);
 pub(crate) const UPROBE_MULTI: Version = Version::new(6, 6);
 pub(crate) const TCX: Version = Version::new(6, 6);
-/// `sock_send_length` and `sock_recv_length`.
+/// `sock_recv_length`.
 pub(crate) const UDP_OWNERS: Version = Version::new(6, 3);
 pub(crate) const BPF_MEMORY_BY_CGROUP: Version = Version::new(5, 11);
 

@@ -59,7 +59,7 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
             "share the host's network: `hostNetwork: true` in a pod, `--network=host` for docker and podman";
         verdict.against(State::Degraded, "only interfaces of this network namespace are seen", remedy);
     }
-    facts.need_version(&mut verdict, State::Degraded, UDP_OWNERS, "processes of UDP sockets");
+    facts.need_version(&mut verdict, State::Degraded, UDP_OWNERS, "processes of UDP sockets that live short");
     verdict.check(FEATURE, "UDP and control packets at the interfaces below")
 }
 

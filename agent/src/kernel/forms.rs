@@ -16,6 +16,8 @@ pub struct Forms {
     pub xdp_frags: bool,
     /// Links of classifiers, since Linux 6.6; else none: a filter would outlive the agent.
     pub tcx: bool,
+    /// What tells of each recv(), since Linux 6.3; else what tells of those on TCP.
+    pub received: bool,
 }
 
 impl Forms {
@@ -29,7 +31,7 @@ impl Forms {
             });
         let since =
             |major, minor| KernelVersion::current().is_ok_and(|it| KernelVersion::new(major, minor, 0) <= it);
-        Self { uprobe_multi, xdp_frags: since(5, 18), tcx: since(6, 6) }
+        Self { uprobe_multi, xdp_frags: since(5, 18), tcx: since(6, 6), received: since(6, 3) }
     }
 
     /// The object with the sections that are meant.
@@ -70,7 +72,7 @@ mod tests {
         }
         for (uprobe_multi, uprobe) in [(true, "uprobe.multi"), (false, "uprobe")] {
             for (xdp_frags, xdp) in [(true, "xdp.frags"), (false, "xdp")] {
-                let applied = Forms { uprobe_multi, xdp_frags, tcx: true }.apply(OBJECT);
+                let applied = Forms { uprobe_multi, xdp_frags, tcx: true, received: true }.apply(OBJECT);
                 let file = object::File::parse(&*applied).unwrap();
                 let mut names: Vec<_> =
                     file.sections().filter_map(|it| it.name().ok().map(str::to_owned)).collect();

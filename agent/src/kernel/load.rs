@@ -131,12 +131,15 @@ impl Kernel {
         if !forms.tcx {
             refused.push(Refused { feature: "UDP and DNS of this node", error: KernelError::NoTcx });
         }
-        refused.extend(kernel.attach_network(&layouts.tracepoints));
+        refused.extend(kernel.attach_network(btf::needed(&layouts.tracepoints, forms.received)));
         heap::give_back();
         Ok((kernel, refused))
     }
 
-    fn attach_network(&mut self, tracepoints: &[&'static btf::Tracepoint]) -> Vec<Refused> {
+    fn attach_network(
+        &mut self,
+        tracepoints: impl Iterator<Item = &'static btf::Tracepoint>,
+    ) -> Vec<Refused> {
         let mut refused = Vec::new();
         let btf = match Btf::from_sys_fs() {
             Ok(btf) => btf,
@@ -378,6 +381,10 @@ pub fn verifier_costs() -> Result<Vec<VerifierCost>, KernelError> {
     if let Some(refused) = refused.into_iter().next() {
         return Err(refused.error);
     }
+    let types = Btf::from_sys_fs().map_err(|source| KernelError::Program {
+        program: names::PROG_SOCK_READER,
+        source: Box::new(ProgramError::Btf(source)),
+    })?;
     let mut costs = Vec::new();
     for (name, program) in kernel.ebpf.programs_mut() {
         // Only tests come here.
@@ -388,6 +395,8 @@ pub fn verifier_costs() -> Result<Vec<VerifierCost>, KernelError> {
             Program::UProbe(it) if it.fd().is_err() => it.load().map_err(refuse)?,
             Program::Xdp(it) => it.load().map_err(refuse)?,
             Program::SchedClassifier(it) => it.load().map_err(refuse)?,
+            // The only one that another stands for.
+            Program::BtfTracePoint(it) if it.fd().is_err() => it.load(btf::READER, &types).map_err(refuse)?,
             _ => {}
         }
         let verified = program.info().map_err(refuse)?.verified_instruction_count().unwrap_or(0);

@@ -35,7 +35,11 @@ use crate::{
 /// A new process is seen this late at most; the ring holds several times as much.
 pub const DRAIN_EVERY: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-const SEED_EVERY: Duration = Duration::from_secs(600);
+/// Less than it takes until the owner of a UDP socket is forgotten.
+const SEED_EVERY: Duration = Duration::from_secs(240);
+/// When somebody asks: not sooner than this, and at most this part of a core.
+const SEED_AGAIN: Duration = Duration::from_millis(500);
+const SEED_SHARE: u32 = 200;
 /// After the start, however many interfaces wait for their programs.
 const CALIBRATE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the owner may take for a part of a dump, and how many times that in a row.
@@ -66,6 +70,8 @@ pub(super) struct KernelThread {
     dump_warnings: Throttle,
     next_count: Ktime,
     next_seed: Ktime,
+    /// Before that it would be too dear.
+    seed_again: Ktime,
 }
 
 impl KernelThread {
@@ -88,6 +94,7 @@ impl KernelThread {
             dump_warnings: Throttle::default(),
             next_count: Ktime(0),
             next_seed: Ktime(0),
+            seed_again: Ktime(0),
         };
         let (wish, named) = (settings.xdp, settings.interfaces.clone());
         Thread::start("kernel", move || {
@@ -104,6 +111,7 @@ impl KernelThread {
                 Ok(ToKernel::Watch(plan)) => self.watch(&plan),
                 Ok(ToKernel::Unwatch(tgid)) => self.unwatch(tgid),
                 Ok(ToKernel::EndFlows(flows)) => self.end_flows(flows),
+                Ok(ToKernel::FindOwners) => self.next_seed = self.next_seed.min(self.seed_again),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -123,10 +131,7 @@ impl KernelThread {
     fn turn(&mut self) {
         let now = clock::now();
         if self.next_seed <= now {
-            self.next_seed = now.plus(SEED_EVERY);
-            if let Err(error) = self.kernel.seed() {
-                tracing::warn!(error = %error::chain(&error), "Owners of older connections are not known.");
-            }
+            self.seed(now);
         }
         if self.dumps.are_due(now) {
             // What an address is called is told before the connection to it.
@@ -140,6 +145,16 @@ impl KernelThread {
             self.next_count = now.plus(COUNT_EVERY);
             self.count();
         }
+    }
+
+    fn seed(&mut self, now: Ktime) {
+        let before = clock::thread_cpu_time();
+        if let Err(error) = self.kernel.seed() {
+            tracing::warn!(error = %error::chain(&error), "Owners of older sockets are not known.");
+        }
+        let took = clock::thread_cpu_time().saturating_sub(before);
+        self.seed_again = now.plus(SEED_AGAIN.max(took.saturating_mul(SEED_SHARE)));
+        self.next_seed = self.seed_again.max(now.plus(SEED_EVERY));
     }
 
     fn dump(&mut self, now: Ktime) {

@@ -33,6 +33,8 @@ pub(super) enum ToKernel {
     Unwatch(Tgid),
     /// They are over.
     EndFlows(Vec<FlowKey>),
+    /// Of UDP sockets that send.
+    FindOwners,
 }
 
 /// To the thread that reads binaries.

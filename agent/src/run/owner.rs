@@ -25,7 +25,7 @@ use crate::{
         resolutions::ResolutionSeries,
         services::{Answer, Question},
         span::Batch,
-        state::State,
+        state::{State, Wishes},
     },
     clock::{self, Clock, Ktime},
     config::settings::Settings,
@@ -153,10 +153,13 @@ impl Owner {
                 self.happened(incidents);
             }
             ToOwner::Flows { rows, totals } => {
-                let ended = self.state.flows(&rows, &totals, clock::now());
+                let Wishes { ended, owners } = self.state.flows(&rows, &totals, clock::now());
+                let ended = (!ended.is_empty()).then_some(ToKernel::EndFlows(ended));
                 // Whoever is not told hears of them again with the next dump.
-                if !ended.is_empty() && self.outlets.kernel.try_send(ToKernel::EndFlows(ended)).is_err() {
-                    tracing::debug!("The kernel thread is busy.");
+                for wish in ended.into_iter().chain(owners.then_some(ToKernel::FindOwners)) {
+                    if self.outlets.kernel.try_send(wish).is_err() {
+                        tracing::debug!("The kernel thread is busy.");
+                    }
                 }
             }
             ToOwner::Attached(attached) => self.attached(attached),

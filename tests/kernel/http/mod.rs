@@ -34,7 +34,7 @@ fn each_request_is_joined_over_ipv6_and_over_tls() {
 }
 
 /// Perf events instead of links of many uprobes, XDP on single pages: kernels before 6.6 and 5.18.
-const OLDER_FORMS: Forms = Forms { uprobe_multi: false, xdp_frags: false, tcx: true };
+const OLDER_FORMS: Forms = Forms { uprobe_multi: false, xdp_frags: false, tcx: true, received: false };
 
 #[test]
 fn each_request_is_joined_in_the_forms_of_older_kernels() {

@@ -27,6 +27,7 @@ use super::{
     role,
     routes::party,
     sockets::Surroundings,
+    state::Wishes,
     topology::{Party, Route},
 };
 use crate::{clock::Ktime, targets::process::Tgid, vitals::Vital};
@@ -64,7 +65,7 @@ pub(super) struct Udp {
     /// Which talk fragments of a socket belong to; `None`: it has several between these addresses.
     sockets: AHashMap<(u64, IpAddr, IpAddr), Option<TalkKey>>,
     changed: Vec<TalkKey>,
-    ended: Vec<FlowKey>,
+    wishes: Wishes,
     own_netns: u32,
     since: Option<Ktime>,
     dumps: u64,
@@ -116,9 +117,8 @@ impl Udp {
         self.settle(places, around);
     }
 
-    /// Flows that are over, for the kernel half to forget.
-    pub(super) fn ended(&mut self) -> Vec<FlowKey> {
-        std::mem::take(&mut self.ended)
+    pub(super) fn take_wishes(&mut self) -> Wishes {
+        std::mem::take(&mut self.wishes)
     }
 
     pub(super) fn sweep(&mut self, now: Ktime) {
@@ -174,8 +174,8 @@ impl Udp {
         if packets != 0 {
             row.changed = around.now;
             self.changed.push(talk_key);
-        } else if IDLE <= around.now.since(row.changed) && self.ended.len() < MAX_ENDED {
-            self.ended.push(*key);
+        } else if IDLE <= around.now.since(row.changed) && self.wishes.ended.len() < MAX_ENDED {
+            self.wishes.ended.push(*key);
         }
         row.bytes = count.bytes;
         row.packets = count.packets;
@@ -257,6 +257,7 @@ impl Udp {
             let is_known = |sum: &Sum| self.owners.get(sum.cookie).is_some();
             let is_stranger = talk.ways.iter().filter_map(|it| it.sent.as_ref()).any(|it| !is_known(it));
             let waits = is_stranger && around.now.since(talk.first_seen) < around.grace();
+            self.wishes.owners |= waits;
             if waits || self.waits_for_answer(&key, &facts, around) {
                 self.changed.push(key);
                 continue;

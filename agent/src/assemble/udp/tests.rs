@@ -14,7 +14,7 @@ use crate::{
         directory::tests::process,
         edge::Transport,
         services::{Answer, Question},
-        state::State,
+        state::{State, Wishes},
     },
     clock::Ktime,
     vitals::{Vital, Vitals},
@@ -28,6 +28,8 @@ struct Scene {
     state: State,
     vitals: Arc<Vitals>,
     rows: Vec<FlowRow>,
+    /// With the last dump.
+    looks_for_owners: bool,
     now: u64,
 }
 
@@ -39,7 +41,7 @@ impl Scene {
         for (tgid, exe) in [(1, "/bin/ask"), (2, "/bin/answer"), (3, "/bin/other")] {
             state.process(process(tgid, exe));
         }
-        let mut scene = Self { state, vitals, rows: Vec::new(), now: 0 };
+        let mut scene = Self { state, vitals, rows: Vec::new(), looks_for_owners: false, now: 0 };
         // Whoever begins from the third second on begins under observation.
         scene.dump();
         scene.now = 10 * SECOND;
@@ -126,7 +128,8 @@ impl Scene {
     }
 
     fn dump_of(&mut self, totals: FlowTotals) -> Vec<FlowKey> {
-        let ended = self.state.flows(&self.rows, &totals, Ktime(self.now));
+        let Wishes { ended, owners } = self.state.flows(&self.rows, &totals, Ktime(self.now));
+        self.looks_for_owners = owners;
         self.now += SECOND;
         ended
     }
@@ -255,7 +258,10 @@ fn an_owner_that_is_late_is_waited_for_and_then_the_edge_moves() {
     scene.packet("10.1.0.2:40000>10.1.0.3:5000 sent 100 7");
     scene.dump();
     assert_eq!(scene.edges(), [""; 0], "waits");
+    assert!(scene.looks_for_owners);
     scene.owner(7, 1, 10, "10.1.0.2:40000", 5000);
+    scene.dump();
+    assert!(!scene.looks_for_owners);
     scene.state.tick(Ktime(scene.now));
     assert_eq!(scene.edges(), ["ask -> 10.1.0.3:5000 service 100+0 bytes 1+0 packets 1 opened 1 open"]);
     // The server turns up with its first answer.

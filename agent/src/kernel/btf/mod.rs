@@ -16,7 +16,7 @@ use super::{KernelError, Refused};
 use crate::clock;
 
 pub use reader::{Btf, BtfError};
-pub(super) use tracepoints::Tracepoint;
+pub(super) use tracepoints::{READER, Tracepoint, needed};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 

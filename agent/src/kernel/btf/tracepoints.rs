@@ -25,17 +25,19 @@ const fn row(
     Tracepoint { program, name, arguments, feature }
 }
 
+pub(in crate::kernel) const READER: &str = "tcp_rcv_space_adjust";
+/// Since Linux 6.3.
+const RECEIVED: &str = "sock_recv_length";
 pub(in crate::kernel) const TRACEPOINTS: &[Tracepoint] = &[
     row(names::PROG_SOCK_STATE, "inet_sock_set_state", &["sock", "int", "int"], "topology"),
-    row(names::PROG_SOCK_READER, "tcp_rcv_space_adjust", &["sock"], "owner of server sockets"),
+    row(names::PROG_SOCK_READER, READER, &["sock"], "owner of server sockets"),
     row(names::PROG_SOCK_CLOSED, "tcp_destroy_sock", &["sock"], "final figures of connections"),
     row(names::PROG_TCP_RETRANSMIT, "tcp_retransmit_skb", &["sock"], "retransmits by their cause"),
     row(names::PROG_TCP_CA, "tcp_cong_state_set", &["sock", "unsigned char"], "retransmission time-outs"),
     row(names::PROG_SYNACK_AGAIN, "tcp_retransmit_synack", &["sock"], "handshakes repeated by servers"),
     row(names::PROG_RST_IN, "tcp_receive_reset", &["sock"], "who resets connections"),
     row(names::PROG_RST_OUT, "tcp_send_reset", &["sock"], "who resets connections"),
-    row(names::PROG_UDP_SENT, "sock_send_length", &["sock"], "owners of UDP sockets"),
-    row(names::PROG_UDP_RECEIVED, "sock_recv_length", &["sock"], "owners of UDP sockets"),
+    row(names::PROG_SOCK_RECEIVED, RECEIVED, &["sock", "int"], "owners of UDP sockets that live short"),
     row(
         names::PROG_PROC_EXEC,
         "sched_process_exec",
@@ -57,6 +59,16 @@ pub(super) fn fitting(btf: &Btf<'_>) -> (Vec<&'static Tracepoint>, Vec<Refused>)
     (fitting, refused)
 }
 
+/// Of two that say the same of TCP sockets one: each hit costs. `received`: rather that of all sockets.
+pub(in crate::kernel) fn needed(
+    fitting: &[&'static Tracepoint],
+    received: bool,
+) -> impl Iterator<Item = &'static Tracepoint> {
+    let received = received && fitting.iter().any(|it| it.name == RECEIVED);
+    let spared = if received { names::PROG_SOCK_READER } else { names::PROG_SOCK_RECEIVED };
+    fitting.iter().copied().filter(move |it| it.program != spared)
+}
+
 fn check(tracepoint: &Tracepoint, found: Option<Vec<&str>>) -> Result<(), KernelError> {
     let Tracepoint { name, arguments: wanted, .. } = *tracepoint;
     let Some(found) = found else {
@@ -72,6 +84,18 @@ fn check(tracepoint: &Tracepoint, found: Option<Vec<&str>>) -> Result<(), Kernel
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_that_say_the_same_one_is_hit() {
+        let has = |without: &str, received| {
+            let fitting: Vec<_> = TRACEPOINTS.iter().filter(|it| it.name != without).collect();
+            let programs: Vec<_> = needed(&fitting, received).map(|it| it.program).collect();
+            [names::PROG_SOCK_READER, names::PROG_SOCK_RECEIVED].map(|it| programs.contains(&it))
+        };
+        assert_eq!(has("", true), [false, true]);
+        assert_eq!(has("", false), [true, false]);
+        assert_eq!(has(RECEIVED, true), [true, false]);
+    }
 
     #[test]
     fn an_argument_more_is_fine_and_one_less_is_not() {
