@@ -57,6 +57,8 @@ vitals! {
     RecordsContradictory => Lost("contradictory");
     /// Records that found the queue to the state full.
     EventsQueueFull => Lost("state_queue_full");
+    /// Hits of tracepoints that the kernel left out, because they came while the same program was running on that CPU.
+    ProgramsSkipped => Lost("program_skipped");
     /// Rows of socket dumps.
     SocketRows => Total("socket_rows");
     /// Sockets that vanished between two dumps without a record of their end.

@@ -28,6 +28,18 @@ fn a_connection_runs_no_program_more_often_than_it_must() {
     }
 }
 
+/// The kernel says of each tracing program how often it was left out.
+#[test]
+fn hits_that_were_left_out_are_told() {
+    require_bpf!();
+    let observer = Observer::load();
+    let tells = |info: &str| info.contains("prog_id:") && info.contains("\nrecursion_misses:\t");
+    let infos = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    let infos = infos.filter_map(|it| std::fs::read_to_string(it.unwrap().path()).ok());
+    assert_ne!(infos.filter(|it| tells(it)).count(), 0);
+    println!("{} hits were left out", observer.kernel.skipped());
+}
+
 /// For a connection: program, hits.
 fn since(after: &[RunCount], before: &[RunCount]) -> Vec<(String, f64)> {
     let both = after.iter().zip(before).filter(|(after, before)| before.hits < after.hits);

@@ -1,6 +1,9 @@
 //! The loaded kernel half.
 
-use std::fs::File;
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd as _, RawFd},
+};
 
 use agent_common::{
     Wire as _, counter,
@@ -78,6 +81,7 @@ pub struct Kernel {
     flows: Option<Flows>,
     log: KernelLog,
     map_bytes: u64,
+    tracepoints: Vec<RawFd>,
     has_tcx: bool,
 }
 
@@ -125,6 +129,7 @@ impl Kernel {
             flows: None,
             log,
             map_bytes,
+            tracepoints: Vec::new(),
             has_tcx: forms.tcx,
         };
         let mut refused = layouts.refused;
@@ -178,6 +183,7 @@ impl Kernel {
         let program: &mut BtfTracePoint = program.try_into().map_err(refuse)?;
         program.load(tracepoint, btf).map_err(refuse)?;
         program.attach().map_err(refuse)?;
+        self.tracepoints.push(program.fd().map_err(refuse)?.as_fd().as_raw_fd());
         Ok(())
     }
 
@@ -198,7 +204,7 @@ impl Kernel {
             }
             _ => None,
         };
-        let map = map.map(std::os::fd::AsFd::as_fd);
+        let map = map.map(AsFd::as_fd);
         Link::create(fd, map).map_err(|source| KernelError::Iterator { what: name, source })
     }
 
@@ -254,6 +260,12 @@ impl Kernel {
     pub fn counters(&self) -> [u64; counter::SLOTS as usize] {
         let sum = |slot| self.counters.get(&slot, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
         std::array::from_fn(|slot| u32::try_from(slot).map_or(0, sum))
+    }
+
+    /// Hits of tracepoints that the kernel left out, because they came while the same program was running on that CPU.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.tracepoints.iter().map(|program| maps::skipped(*program)).sum()
     }
 
     /// Kernel memory of the maps, in bytes.

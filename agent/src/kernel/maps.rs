@@ -1,6 +1,6 @@
 //! Maps, with our own records as values.
 
-use std::fs;
+use std::{fs, os::fd::RawFd};
 
 use aya::{
     Ebpf,
@@ -36,9 +36,29 @@ pub(super) fn memory_bytes() -> u64 {
     entries
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
         .filter(|info| info.contains("map_type:"))
-        .filter_map(|info| {
-            let line = info.lines().find_map(|line| line.strip_prefix("memlock:"))?;
-            line.trim().parse::<u64>().ok()
-        })
+        .filter_map(|info| number(&info, "memlock:"))
         .sum()
+}
+
+/// How often the kernel left a program out, because it was running on the same CPU already. 0 before Linux 5.12.
+pub(super) fn skipped(program: RawFd) -> u64 {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{program}")).unwrap_or_default();
+    number(&info, "recursion_misses:").unwrap_or(0)
+}
+
+fn number(fdinfo: &str, key: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_after_their_keys() {
+        let info = "prog_type:\t26\nprog_id:\t7\nrecursion_misses:\t12\nverified_insns:\t90\n";
+        assert_eq!(number(info, "recursion_misses:"), Some(12));
+        assert_eq!(number(info, "misses:"), None);
+        assert_eq!(number("recursion_misses:\tx\n", "recursion_misses:"), None);
+    }
 }

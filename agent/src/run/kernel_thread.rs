@@ -224,7 +224,8 @@ impl KernelThread {
 
     /// Of records that may have told of the end of a socket.
     fn losses(&self) -> u64 {
-        let here = [Vital::EventsQueueFull, Vital::EventsUndecodable].map(|it| self.vitals.get(it));
+        let here = [Vital::EventsQueueFull, Vital::EventsUndecodable, Vital::ProgramsSkipped];
+        let here = here.map(|it| self.vitals.get(it));
         self.vitals.kernel(counter::SOCK_RING_FULL) + here.iter().sum::<u64>()
     }
 
@@ -275,6 +276,7 @@ impl KernelThread {
 
     fn count(&mut self) {
         self.vitals.set(Vital::MapBytes, self.kernel.map_bytes());
+        self.vitals.set(Vital::ProgramsSkipped, self.kernel.skipped());
         self.vitals.set(Vital::Targets, self.watching.processes().len() as u64);
         if let Some(interfaces) = &self.interfaces {
             self.vitals.set(Vital::Interfaces, interfaces.n_hooked());
