@@ -35,7 +35,8 @@ use traffic::{BULK, Between, CONNECTIONS, DATAGRAMS, REQUESTS, Rate};
 /// own CPU time and memory; how long it takes to start, to attach and to answer.
 ///
 /// Builds a release of the agent first. A scenario then runs 11 rounds, http five times as many short
-/// ones; those of watched programs without and with the agent in turns. All of them together take about 22 minutes. Leave
+/// ones, net-request three times as many; those of watched programs without and with the agent in turns. All of them
+/// together take about 26 minutes. Leave
 /// the machine alone meanwhile: the spread in the table says whether you did. What is measured runs
 /// as root, through sudo if you are not. The tables are printed, and left beside their numbers in target/bench/NAME.json.
 #[derive(Args)]
@@ -70,7 +71,8 @@ const SCENARIOS: &[(&str, Run)] = &[
         pairs::run(&mut Rate::new(CONNECTIONS, Between::Pods, "short connections of pods", 0.90), programs, n)
     }),
     ("net-request", |programs, n| {
-        pairs::run(&mut Rate::new(REQUESTS, Between::Pods, "requests on kept connections", 0.98), programs, n)
+        let mut rate = Rate::new(REQUESTS, Between::Pods, "requests on kept connections", 0.98);
+        pairs::run(&mut rate, programs, n * FINE_ROUNDS)
     }),
     ("net-datagram", |programs, n| {
         pairs::run(&mut Rate::new(DATAGRAMS, Between::Pods, "small UDP packets", 0.93), programs, n)
@@ -81,6 +83,9 @@ const SCENARIOS: &[(&str, Run)] = &[
     ("query", query::run),
     ("scale", scale::run),
 ];
+
+/// So many times more where the limit is finer than what a few rounds tell.
+const FINE_ROUNDS: u32 = 3;
 
 /// What a scenario showed.
 struct Outcome {
