@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
+use agent::kernel::Listed;
+
 use crate::has_bpf;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +26,10 @@ pub fn held_by(pid: u32) -> BTreeSet<Object> {
 #[track_caller]
 pub fn remaining(objects: &BTreeSet<Object>) -> Vec<Object> {
     assert!(has_bpf(), "only who has CAP_BPF can list what is in the kernel");
-    let programs = aya::programs::loaded_programs().flatten().map(|it| ("program", it.id()));
-    let links = aya::programs::loaded_links().flatten().map(|it| ("link", it.id()));
-    let maps = aya::maps::loaded_maps().flatten().map(|it| ("map", it.id()));
-    let there: BTreeSet<_> = programs.chain(links).chain(maps).collect();
+    let lists = [("program", Listed::Programs), ("map", Listed::Maps), ("link", Listed::Links)];
+    let ids = |list: Listed| list.ids().expect("who may open them may list them");
+    let there: BTreeSet<_> =
+        lists.into_iter().flat_map(|(kind, list)| ids(list).into_iter().map(move |id| (kind, id))).collect();
     objects.iter().filter(|it| there.contains(&(it.kind, it.id))).cloned().collect()
 }
 

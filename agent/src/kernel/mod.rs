@@ -13,6 +13,7 @@ mod forms;
 mod heap;
 mod interfaces;
 mod iter;
+mod listed;
 mod load;
 mod log;
 mod maps;
@@ -40,6 +41,8 @@ pub use uprobes::AttachedFile;
 
 #[doc(hidden)]
 pub use btf::Btf;
+#[doc(hidden)]
+pub use listed::Listed;
 #[doc(hidden)]
 pub use load::{RunCount, VerifierCost, verifier_costs};
 #[doc(hidden)]
