@@ -17,6 +17,14 @@ pub mod point {
     pub const COUNT: usize = 10;
 }
 
+/// What a filter of a clsact qdisc leads to: the index into `DOORS`.
+pub mod door {
+    pub const FROM_WORKLOAD: u32 = 0;
+    pub const TO_WORKLOAD: u32 = 1;
+    pub const NIC_IN: u32 = 2;
+    pub const COUNT: u32 = 3;
+}
+
 /// The offset of a field that the running kernel does not have. Whoever can do without it asks for that.
 pub const ABSENT: u32 = u32::MAX;
 

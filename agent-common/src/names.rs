@@ -4,6 +4,7 @@
 pub const MAP_CONNS: &str = "CONNS";
 pub const MAP_CONTEXTS: &str = "CONTEXTS";
 pub const MAP_COUNTERS: &str = "COUNTERS";
+pub const MAP_DOORS: &str = "DOORS";
 pub const MAP_EVENTS: &str = "EVENTS";
 pub const MAP_FLOWS: &str = "FLOWS";
 pub const MAP_FLOW_TOTALS: &str = "FLOW_TOTALS";
@@ -20,6 +21,9 @@ pub const GLOBAL_KERNEL_LAYOUT: &str = "KERNEL_LAYOUT";
 pub const GLOBAL_TCP_LAYOUT: &str = "TCP_LAYOUT";
 
 pub const PROG_CALIBRATE: &str = "calibrate";
+pub const PROG_DOOR_FROM_WORKLOAD: &str = "taskscope_from";
+pub const PROG_DOOR_NIC_IN: &str = "taskscope_nic";
+pub const PROG_DOOR_TO_WORKLOAD: &str = "taskscope_to";
 pub const PROG_FLOW_DUMP: &str = "flow_dump";
 pub const PROG_FROM_WORKLOAD: &str = "from_workload";
 pub const PROG_NIC_IN: &str = "nic_in";

@@ -8,14 +8,14 @@ use agent_common::{
         http, sock,
         udp::{FlowCount, FlowKey, FlowTotals},
     },
-    layout::{ABSENT, FileLayout, GoProcess, KernelLayout, TcpLayout},
+    layout::{ABSENT, FileLayout, GoProcess, KernelLayout, TcpLayout, door},
     limits,
 };
 use aya_ebpf::{
     Global,
     helpers::generated::bpf_sk_storage_get,
     macros::map,
-    maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 
 /// Kernel -> user.
@@ -144,6 +144,10 @@ pub(crate) static FLOW_TOTALS: PerCpuArray<FlowTotals> = PerCpuArray::with_max_e
 /// What begins a flow, while it is put together.
 #[map]
 pub(crate) static NEW_FLOW: PerCpuArray<FlowCount> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is behind each door. The user half writes; the kernel empties it when the user half is gone.
+#[map]
+pub(crate) static DOORS: ProgramArray = ProgramArray::with_max_entries(door::COUNT, 0);
 
 /// Ends an entry. Not being there is no failure: the map may have evicted it.
 #[inline(always)]

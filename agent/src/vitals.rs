@@ -115,6 +115,8 @@ vitals! {
     InterfacesUnknown => Level("interfaces_unknown");
     /// Interfaces where programs of others are before ours: packets that they do not hand on are not seen.
     InterfacesBehind => Level("interfaces_behind");
+    /// Interfaces with filters of clsact, of which empty ones stay after a SIGKILL.
+    InterfacesClsact => Level("interfaces_clsact");
     /// Interfaces that went away before a packet program was attached.
     InterfacesVanished => Total("interfaces_vanished");
     /// What the kernel said of interfaces and could not be read.

@@ -10,7 +10,7 @@ use std::{
 
 use agent::{
     clock::{self, Ktime},
-    config::settings::XdpMode,
+    config::settings::{TcMode, XdpMode},
     kernel::{Forms, Hooked, Interfaces, Kernel, Options},
 };
 use agent_common::event::udp::place;
@@ -118,14 +118,15 @@ pub(crate) fn counted(observer: &mut Observer) -> u64 {
     bytes
 }
 
-/// Filters, which older kernels have instead, would outlive us.
+/// Filters, which older kernels have instead, are not wished.
 #[test]
 fn without_tcx_there_is_xdp_on_cards_and_nothing_else() {
     require_bpf!();
     require_admin!();
     let pods = Pods::new();
     let forms = Forms { uprobe_multi: true, xdp_frags: true, tcx: false, received: true };
-    let (kernel, refused) = Kernel::load(Options { forms: Some(forms), ..Options::default() }).unwrap();
+    let (kernel, refused) =
+        Kernel::load(Options { forms: Some(forms), tc: TcMode::Tcx, ..Options::default() }).unwrap();
     let told: Vec<_> = refused.iter().map(|it| format!("{}: {}", it.feature, it.error)).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("UDP and DNS of this node: this kernel has no links"), "{told:?}");

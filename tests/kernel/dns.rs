@@ -268,7 +268,7 @@ fn answers_to_a_host_are_copied_on_xdp_and_on_tcx() {
     assert!(matches!(hook, Hook::Xdp(_)), "{}", hook.name());
     let mut on_tcx = Observer::load();
     let hook_2 = host.inside(|| on_tcx.kernel.attach_packets("a0", XdpMode::Auto)).unwrap().unwrap();
-    assert!(matches!(hook_2, Hook::Tcx(..)), "{}", hook_2.name());
+    assert!(matches!(hook_2, Hook::Tc(..)), "{}", hook_2.name());
     let sent: Vec<_> =
         NAMES.iter().zip(1..).map(|((name, kind, _), id)| client.ask(id, name, *kind)).collect();
     for observer in [&mut on_xdp, &mut on_tcx] {

@@ -35,7 +35,7 @@ fn packets_without_a_socket_are_reported_on_xdp_and_on_tcx() {
     let refused = attach(&mut second, &b, XdpMode::Native).unwrap_err();
     assert!(refused.contains("b0 has an XDP program already"), "{refused}");
     let tcx = attach(&mut second, &b, XdpMode::Auto).unwrap();
-    assert!(matches!(tcx, Hook::Tcx(..)), "{}", tcx.name());
+    assert!(matches!(tcx, Hook::Tc(..)), "{}", tcx.name());
     report(&mut second, &a, &b, addresses);
     // The first one saw the same packets: both let them pass.
     let known = strays(&mut first, addresses[0]);

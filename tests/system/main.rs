@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod capabilities;
+mod clsact;
 mod collector;
 mod delay;
 mod dns;

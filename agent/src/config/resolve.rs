@@ -10,8 +10,8 @@ use super::{
     otel,
     pem::Pem,
     settings::{
-        ClientCertificate, Compression, Exports, Otlp, OtlpProtocol, Selection, Settings, Signal, Tls,
-        XdpMode,
+        ClientCertificate, Compression, Exports, Otlp, OtlpProtocol, Selection, Settings, Signal, TcMode,
+        Tls, XdpMode,
     },
     sources::{Env, Sources},
     table::Key,
@@ -58,6 +58,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
         metrics_interval: sources
             .must(Key::MetricsInterval, |it| value::duration_within(it, Duration::from_secs(1), HOUR))?,
         xdp: sources.must(Key::Xdp, xdp_mode)?,
+        tc: sources.must(Key::Tc, tc_mode)?,
         interfaces: sources.list(Key::Interface, value::text)?,
         selection: selection(sources)?,
         http_spans: sources.must(Key::HttpSpans, value::switch)?,
@@ -132,6 +133,10 @@ fn selection(sources: &Sources<'_>) -> Result<Selection, ConfigError> {
 
 fn xdp_mode(text: &str) -> Result<XdpMode, Problem> {
     value::choice(text, &["auto", "native", "off"], &[XdpMode::Auto, XdpMode::Native, XdpMode::Off])
+}
+
+fn tc_mode(text: &str) -> Result<TcMode, Problem> {
+    value::choice(text, &["auto", "tcx", "clsact"], &[TcMode::Auto, TcMode::Tcx, TcMode::Clsact])
 }
 
 fn protocol(text: &str) -> Result<OtlpProtocol, Problem> {

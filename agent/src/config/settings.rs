@@ -117,6 +117,17 @@ pub enum XdpMode {
     Off,
 }
 
+/// How programs hang on interfaces where XDP does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcMode {
+    /// TCX, else clsact.
+    Auto,
+    /// TCX or nothing.
+    Tcx,
+    /// Filters of a clsact qdisc.
+    Clsact,
+}
+
 /// Which processes are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -139,6 +150,7 @@ pub struct Settings {
     pub export_queue: usize,
     pub metrics_interval: Duration,
     pub xdp: XdpMode,
+    pub tc: TcMode,
     /// By name; none: all physical ones.
     pub interfaces: Vec<String>,
     pub selection: Selection,

@@ -126,6 +126,9 @@ settings! {
     Xdp: "xdp" One "auto|native|off" Value "auto" {
         "Packet programs on interfaces: of what comes in at network cards auto takes native XDP, else TCX; native takes XDP or nothing",
         "headers only; native XDP may interrupt traffic shortly at start and stop" }
+    Tc: "tc" One "auto|tcx|clsact" Value "auto" {
+        "Packet programs elsewhere: auto takes TCX, and filters of clsact where the kernel has none; tcx takes TCX or nothing; clsact takes filters, which stay as empty ones after a kill -9 until the next start",
+        "nothing more for TCX; clsact: some 5 ns for each packet" }
     Interface: "interface" List "NAME" Unset "all physical ones" {
         "Network card for the packet programs; repeat for more. Loopback and the veths of workloads have theirs anyway",
         "one run for each packet: 1 ns above that of an empty program (7 ns to 36 ns) for TCP data, 95 ns for UDP" }

@@ -4,9 +4,10 @@ use super::{
     capabilities::Capability,
     facts::{Facts, SOCKET_STORAGE_IN_TRACING, TCX, UDP_OWNERS, UPROBE_COOKIE, UPROBE_MULTI},
     inputs::Inputs,
+    interfaces,
     verdict::{Check, State, Verdict},
 };
-use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, XdpMode};
+use crate::config::settings::{Otlp, OtlpProtocol, Settings, Signal, TcMode, XdpMode};
 
 pub(super) fn checks(facts: &Facts, inputs: &Inputs, settings: &Settings) -> [Check; 6] {
     [
@@ -49,7 +50,9 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
     }
     let wanted = [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin];
     facts.need(&mut verdict, State::Missing, &wanted, "programs on interfaces");
-    facts.need_version(&mut verdict, State::Degraded, TCX, "UDP and DNS of this node are not seen: TCX");
+    if settings.tc == TcMode::Tcx {
+        facts.need_version(&mut verdict, State::Degraded, TCX, "UDP and DNS of this node are not seen: TCX");
+    }
     let physical = inputs.interfaces.iter().any(|it| it.kind.is_card());
     if settings.interfaces.is_empty() && !physical {
         verdict.against(State::Degraded, "there is no physical interface here", "name one with --interface");
@@ -60,6 +63,10 @@ fn packets(facts: &Facts, inputs: &Inputs, settings: &Settings) -> Check {
         verdict.against(State::Degraded, "only interfaces of this network namespace are seen", remedy);
     }
     facts.need_version(&mut verdict, State::Degraded, UDP_OWNERS, "processes of UDP sockets that live short");
+    if interfaces::has_filters(facts, settings) {
+        let detail = "UDP and control packets, by filters of clsact: after a kill -9 empty ones stay until the next start";
+        verdict.against(State::Ok, detail, interfaces::SWEEP);
+    }
     verdict.check(FEATURE, "UDP and control packets at the interfaces below")
 }
 

@@ -32,7 +32,7 @@ fn kernel(facts: &Facts, inputs: &Inputs) -> Check {
         verdict.against(State::Missing, "bpf() is not built in", "use a kernel with CONFIG_BPF_SYSCALL");
     }
     facts.need_version(&mut verdict, State::Missing, SOCKET_STORAGE_IN_TRACING, "topology");
-    facts.need_version(&mut verdict, State::Degraded, UPROBE_MULTI, "uprobe_multi or TCX");
+    facts.need_version(&mut verdict, State::Degraded, UPROBE_MULTI, "uprobe_multi");
     let mut check = verdict.check("kernel", "has all that is used");
     check.detail = format!("Linux {}: {}", inputs.release, check.detail);
     check

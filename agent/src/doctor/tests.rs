@@ -109,13 +109,21 @@ fn an_old_kernel_lacks_topology_and_cheap_uprobes() {
         &inputs,
         &[
             ("topology", State::Missing, "storage of sockets in tracing needs Linux 5.11 | use Linux 6.6"),
-            ("packets", State::Degraded, "UDP and DNS of this node are not seen: TCX needs Linux 6.6"),
+            (
+                "packets",
+                State::Degraded,
+                "processes of UDP sockets that live short needs Linux 6.3; UDP and control packets, by filters of clsact",
+            ),
             ("http spans", State::Missing, "CAP_SYS_ADMIN"),
             ("kernel", State::Missing, "Linux 5.10.0-33-amd64"),
             ("perf_event_paranoid", State::Degraded, "3: uprobes of this kernel"),
             ("locked memory", State::Degraded, "the limit is 8388608 bytes"),
-            ("interface eth0", State::Degraded, "only native XDP for what comes in, TCX needs Linux 6.6"),
-            ("interface lo", State::Degraded, "loopback: nothing is attached, TCX needs Linux 6.6"),
+            (
+                "interface eth0",
+                State::Ok,
+                "native XDP, else clsact for what comes in, clsact for what leaves",
+            ),
+            ("interface lo", State::Ok, "loopback: clsact for what is sent"),
         ],
     );
     let middle = Inputs { release: "6.1.0-18".into(), ..root() };
@@ -124,7 +132,7 @@ fn an_old_kernel_lacks_topology_and_cheap_uprobes() {
         &[
             ("topology", State::Ok, ""),
             ("http spans", State::Degraded, "detaching is slow"),
-            ("kernel", State::Degraded, "uprobe_multi or TCX needs Linux 6.6"),
+            ("kernel", State::Degraded, "uprobe_multi needs Linux 6.6"),
             ("locked memory", State::Ok, "by cgroup"),
         ],
     );
@@ -260,6 +268,31 @@ fn settings_change_what_is_wanted() {
     assert_eq!(absent.remedy.unwrap(), "name one of eth0, lo with --interface");
     assert!(find_with(&inputs, "interface lo", &named).detail.contains("native XDP, else TCX"));
     assert!(find_with(&inputs, "interface eth0", &named).detail.contains("nothing"));
+}
+
+#[test]
+fn filters_and_what_stays_of_them_are_told() {
+    let old = Inputs { release: "6.5.0-1-amd64".into(), ..root() };
+    let said = |inputs: &Inputs, feature: &str, tc: &str| {
+        let check = find_with(inputs, feature, &[("TASKSCOPE_TC", tc)]);
+        (check.state, format!("{} | {}", check.detail, check.remedy.unwrap_or_default()))
+    };
+    for (inputs, tc) in [(&old, "auto"), (&old, "clsact"), (&root(), "clsact")] {
+        let (state, detail) = said(inputs, "packets", tc);
+        assert_eq!(state, State::Ok, "{detail}");
+        assert!(detail.contains("empty ones stay") && detail.contains("tc filter delete"), "{detail}");
+        assert!(said(inputs, "interface lo", tc).1.contains("clsact"), "{tc}");
+    }
+    for tc in ["auto", "tcx"] {
+        let (state, detail) = said(&root(), "packets", tc);
+        assert!(state == State::Ok && !detail.contains("filter"), "{detail}");
+    }
+    let (state, detail) = said(&old, "packets", "tcx");
+    assert_eq!(state, State::Degraded);
+    assert!(detail.starts_with("UDP and DNS of this node are not seen: TCX needs Linux 6.6"), "{detail}");
+    let (state, detail) = said(&old, "interface lo", "tcx");
+    assert_eq!(state, State::Degraded);
+    assert!(detail.starts_with("loopback: nothing is attached, TCX needs Linux 6.6"), "{detail}");
 }
 
 #[test]

@@ -42,9 +42,20 @@ pub enum KernelError {
     #[error("{interface} carries no Ethernet frames, and its packets would be misread")]
     NoEthernet { interface: String },
     #[error(
-        "this kernel has no links for classifiers (TCX), which takes Linux 6.6; filters would outlive the agent"
+        "this kernel has no links for classifiers (TCX), which takes Linux 6.6; `--tc auto` takes filters"
     )]
     NoTcx,
+    #[error(
+        "cannot put a filter on {interface}; it needs CAP_NET_ADMIN, and a kernel with clsact and cls_bpf"
+    )]
+    Filter { interface: String, source: io::Error },
+    #[error(
+        "{interface} has a filter of priority 1 already, which may keep packets from others: \
+         see `tc filter show dev {interface} {side}`"
+    )]
+    PriorityTaken { interface: String, side: &'static str },
+    #[error("{interface} has a qdisc `{kind}`, and filters take a clsact qdisc in its place")]
+    OtherQdisc { interface: String, kind: String },
     #[error("the driver of {interface} takes XDP only in a form that would outlive the agent")]
     NoXdpLink { interface: String },
 }
@@ -53,8 +64,10 @@ impl KernelError {
     /// The interface went away before something could be attached to it, which is no failure.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let Self::Attach { source, .. } = self else {
-            return false;
+        let source = match self {
+            Self::Attach { source, .. } => source,
+            Self::Filter { source, .. } => return is_no_device(source),
+            _ => return false,
         };
         match &**source {
             ProgramError::UnknownInterface { .. } => true,

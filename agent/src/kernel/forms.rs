@@ -7,6 +7,8 @@ use aya::{
     util::KernelVersion,
 };
 
+use super::order;
+
 /// The newer form of each kind of program, where there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forms {
@@ -14,7 +16,7 @@ pub struct Forms {
     pub uprobe_multi: bool,
     /// XDP on packets of more than one page, since Linux 5.18; else drivers refuse large MTUs.
     pub xdp_frags: bool,
-    /// Links of classifiers, since Linux 6.6; else none: a filter would outlive the agent.
+    /// Links of classifiers, since Linux 6.6; else filters of clsact.
     pub tcx: bool,
     /// What tells of each recv(), since Linux 6.3; else what tells of those on TCP.
     pub received: bool,
@@ -31,7 +33,7 @@ impl Forms {
             });
         let since =
             |major, minor| KernelVersion::current().is_ok_and(|it| KernelVersion::new(major, minor, 0) <= it);
-        Self { uprobe_multi, xdp_frags: since(5, 18), tcx: since(6, 6), received: since(6, 3) }
+        Self { uprobe_multi, xdp_frags: since(5, 18), tcx: order::has_tcx(), received: since(6, 3) }
     }
 
     /// The object with the sections that are meant.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Hook, Kernel, KernelError, PushedIn};
+use super::{Hook, Kernel, KernelError, PushedIn, clsact};
 use crate::{
     clock::Ktime,
     config::settings::XdpMode,
@@ -75,6 +75,11 @@ impl Interfaces {
     ///
     /// When the kernel does not tell of interfaces.
     pub fn follow(wish: XdpMode, named: &[String]) -> io::Result<Self> {
+        match clsact::sweep() {
+            Ok(swept) if swept.is_empty() => {}
+            Ok(swept) => tracing::info!(?swept, "An agent was killed; its filters are taken off."),
+            Err(error) => tracing::warn!(%error, "Whether a killed agent left filters is not known."),
+        }
         Ok(Self {
             watch: Some(Watch::new()?),
             wish,
@@ -135,9 +140,11 @@ impl Interfaces {
     }
 
     /// Leaves the programs to the end of the process, when the kernel takes them off: here, one after the other,
-    /// each would take some 15 ms, and nobody waits that long for a node full of pods.
+    /// each would take some 15 ms, and nobody waits that long for a node full of pods. Filters belong to their
+    /// interfaces, and nobody else would take them off.
     pub fn leave_to_the_end(self) {
-        self.known.into_values().for_each(|known| std::mem::forget(known.hooks));
+        let hooks = self.known.into_values().flat_map(|known| known.hooks);
+        hooks.filter(|it| !it.is_filter()).for_each(std::mem::forget);
     }
 
     /// Named ones that are not there, once all are known.
@@ -164,6 +171,12 @@ impl Interfaces {
     #[must_use]
     pub fn n_behind(&self) -> u64 {
         self.known.values().filter(|it| it.hooks.iter().any(Hook::is_behind)).count() as u64
+    }
+
+    /// With programs that do not end with the process.
+    #[must_use]
+    pub fn n_with_filters(&self) -> u64 {
+        self.known.values().filter(|it| it.hooks.iter().any(Hook::is_filter)).count() as u64
     }
 
     /// Of kinds that are not in our table, or not supported, and were not named.
@@ -255,12 +268,12 @@ impl Interfaces {
         let (mut hooks, mut refused) = (Vec::new(), Vec::new());
         match known.place {
             // Said once for all, by who loaded.
-            Place::Workload | Place::Loopback if !kernel.has_tcx() => return None,
+            Place::Workload | Place::Loopback if !kernel.has_classifiers() => return None,
             Place::Workload => take(kernel.attach_workload(&known.link), &mut hooks, &mut refused),
             Place::Loopback => take(kernel.attach_egress(&known.link), &mut hooks, &mut refused),
             Place::Card => {
                 take(kernel.attach_packets(&known.link.name, wish), &mut hooks, &mut refused);
-                if kernel.has_tcx() {
+                if kernel.has_classifiers() {
                     take(kernel.attach_egress(&known.link), &mut hooks, &mut refused);
                 }
             }

@@ -13,7 +13,7 @@ use agent_common::{
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{BtfTracePoint, Iter, ProgramError},
 };
 
@@ -25,11 +25,12 @@ use super::{
     iter::{self, Link},
     log::KernelLog,
     maps::{self, InMap},
-    packets, uprobes,
+    packets::{Packets, Way},
+    uprobes,
 };
 use crate::{
     clock::Ktime,
-    config::settings::XdpMode,
+    config::settings::{TcMode, XdpMode},
     links,
     targets::{golang::Point, process::Tgid},
 };
@@ -60,15 +61,22 @@ pub struct Options {
     pub log: bool,
     /// `None`: as this kernel takes them.
     pub forms: Option<Forms>,
+    pub tc: TcMode,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: limits::RING_BYTES, flow_entries: limits::FLOWS, log: false, forms: None }
+        Self {
+            ring_bytes: limits::RING_BYTES,
+            flow_entries: limits::FLOWS,
+            log: false,
+            forms: None,
+            tc: TcMode::Auto,
+        }
     }
 }
 
-/// Programs, maps and links. Dropped, nothing of it stays in the kernel.
+/// Programs, maps and links. Dropped, nothing of it stays in the kernel; of filters, which [`Hook`]s hold, only doors.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     ring: RingBuf<MapData>,
@@ -82,7 +90,7 @@ pub struct Kernel {
     log: KernelLog,
     map_bytes: u64,
     tracepoints: Vec<RawFd>,
-    has_tcx: bool,
+    packets: Packets,
 }
 
 impl Kernel {
@@ -115,6 +123,15 @@ impl Kernel {
             .map_max_entries(names::MAP_EVENTS, options.ring_bytes)
             .load(&forms.apply(OBJECT))
             .map_err(|source| KernelError::Load { source: Box::new(source) })?;
+        let packets = Packets {
+            way: Way::choose(options.tc, forms.tcx),
+            doors: maps::take(&mut ebpf, names::MAP_DOORS, ProgramArray::try_from)?,
+        };
+        if packets.way == Some(Way::Clsact) {
+            tracing::info!(
+                "Programs hang on filters of clsact; after a kill -9 empty ones stay until the next start."
+            );
+        }
         let map_bytes = maps::memory_bytes();
         let log = if options.log { KernelLog::new(&mut ebpf) } else { KernelLog::off() };
         let mut kernel = Self {
@@ -130,10 +147,10 @@ impl Kernel {
             log,
             map_bytes,
             tracepoints: Vec::new(),
-            has_tcx: forms.tcx,
+            packets,
         };
         let mut refused = layouts.refused;
-        if !forms.tcx {
+        if kernel.packets.way.is_none() {
             refused.push(Refused { feature: "UDP and DNS of this node", error: KernelError::NoTcx });
         }
         refused.extend(kernel.attach_network(btf::needed(&layouts.tracepoints, forms.received)));
@@ -276,8 +293,8 @@ impl Kernel {
 
     /// Whether there can be programs on interfaces of workloads, on loopback and where packets leave.
     #[must_use]
-    pub fn has_tcx(&self) -> bool {
-        self.has_tcx
+    pub fn has_classifiers(&self) -> bool {
+        self.packets.way.is_some()
     }
 
     /// Puts the packet program on an interface; `None` when it is not wished.
@@ -286,7 +303,7 @@ impl Kernel {
     ///
     /// When neither form is possible, or the interface is gone.
     pub fn attach_packets(&mut self, interface: &str, wish: XdpMode) -> Result<Option<Hook>, KernelError> {
-        packets::attach(&mut self.ebpf, interface, wish, self.has_tcx)
+        self.packets.attach(&mut self.ebpf, interface, wish)
     }
 
     /// Puts the programs on a workload's interface.
@@ -295,7 +312,7 @@ impl Kernel {
     ///
     /// When the kernel refuses, or the interface is gone.
     pub fn attach_workload(&mut self, link: &links::Link) -> Result<[Hook; 2], KernelError> {
-        packets::attach_workload(&mut self.ebpf, link)
+        self.packets.attach_workload(&mut self.ebpf, link)
     }
 
     /// Puts the program where packets of sockets leave.
@@ -304,13 +321,13 @@ impl Kernel {
     ///
     /// As [`Self::attach_workload`].
     pub fn attach_egress(&mut self, link: &links::Link) -> Result<[Hook; 1], KernelError> {
-        packets::attach_egress(&mut self.ebpf, link).map(|hook| [hook])
+        self.packets.attach_egress(&mut self.ebpf, link).map(|hook| [hook])
     }
 
     /// Looks whether programs of others came before this one, and puts it first again if that may be; `None`: it
     /// is not there any more.
     pub fn look(&mut self, link: &links::Link, hook: Hook, now: Ktime) -> (Option<Hook>, Option<PushedIn>) {
-        packets::look(&mut self.ebpf, link, hook, now)
+        self.packets.look(&mut self.ebpf, link, hook, now)
     }
 
     /// Puts the probes on a file that are not on it yet, for all processes that run it.

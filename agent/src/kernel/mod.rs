@@ -5,6 +5,7 @@
 
 mod btf;
 mod calibrate;
+mod clsact;
 mod conntrack;
 mod dump;
 mod error;
@@ -34,7 +35,7 @@ pub use forms::Forms;
 pub use heap::give_back;
 pub use interfaces::{Hooked, Interfaces};
 pub use load::{Kernel, Options};
-pub use packets::{Hook, Outcome, PushedIn, Side, Tcx};
+pub use packets::{Classifier, Hook, Outcome, PushedIn, Side};
 pub use points::{POINTS, PointRow, Price};
 pub use scheduling::yield_to_others;
 pub use uprobes::AttachedFile;

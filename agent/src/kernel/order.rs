@@ -127,6 +127,14 @@ pub(super) fn programs(ifindex: u32, side: Side) -> io::Result<Vec<u32>> {
     Ok(ids[..MOST_PROGRAMS.min(query.count as usize)].to_vec())
 }
 
+/// Whether there are such hooks at all: kernels before Linux 6.6 do not know the question. Who may not ask is told so
+/// when something is attached.
+pub(super) fn has_tcx() -> bool {
+    const LOOPBACK: u32 = 1;
+    let answer = programs(LOOPBACK, Side::Ingress);
+    !answer.is_err_and(|error| matches!(error.raw_os_error(), Some(libc::EINVAL | libc::E2BIG)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

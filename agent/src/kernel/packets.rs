@@ -1,37 +1,76 @@
-//! Programs on interfaces: XDP in the driver, TCX everywhere else.
+//! Programs on interfaces: XDP in the driver, TCX everywhere else, and filters of clsact where there is no TCX.
 
-use std::{ffi::CString, fs, io};
+use std::{
+    ffi::CString,
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
-use agent_common::names;
+use agent_common::{layout::door, names};
 use aya::{
     Ebpf,
+    maps::{MapData, ProgramArray},
     programs::{
         LinkOrder, NetworkInterface, ProgramError, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
         links::FdLink, tc::SchedClassifierLink,
     },
 };
+use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use super::{
     KernelError,
+    clsact::Filter,
     order::{self, Line, Step},
+    syscall,
 };
-use crate::{clock::Ktime, config::settings::XdpMode as Wish, links::Link};
+use crate::{
+    clock::Ktime,
+    config::settings::{TcMode, XdpMode as Wish},
+    links::Link,
+};
 
-/// Where a program sits. Dropped, it is gone: both forms are links.
+/// Where a program sits. Dropped, it is gone.
 #[derive(Debug)]
 pub enum Hook {
     Xdp(FdLink),
-    Tcx(Tcx),
+    Tc(Classifier),
 }
 
 /// A program among those of others.
 #[derive(Debug)]
-pub struct Tcx {
-    link: SchedClassifierLink,
+pub struct Classifier {
+    hold: Hold,
     side: Side,
     program: &'static str,
+    /// Of what others meet there: the program, or the door to it.
     id: u32,
     line: Line,
+}
+
+#[derive(Debug)]
+enum Hold {
+    /// Ends with the process, however that ends.
+    Tcx(SchedClassifierLink),
+    Clsact(Filter),
+}
+
+/// How classifiers hang on interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Tcx,
+    Clsact,
+}
+
+impl Way {
+    /// `None`: not at all.
+    pub(super) fn choose(wish: TcMode, has_tcx: bool) -> Option<Self> {
+        match wish {
+            TcMode::Clsact => Some(Self::Clsact),
+            TcMode::Auto | TcMode::Tcx if has_tcx => Some(Self::Tcx),
+            TcMode::Auto => Some(Self::Clsact),
+            TcMode::Tcx => None,
+        }
+    }
 }
 
 /// Of an interface.
@@ -42,10 +81,21 @@ pub enum Side {
 }
 
 impl Side {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Ingress => "tcx, ingress",
-            Self::Egress => "tcx, egress",
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl Classifier {
+    fn name(&self) -> &'static str {
+        match (&self.hold, self.side) {
+            (Hold::Tcx(_), Side::Ingress) => "tcx, ingress",
+            (Hold::Tcx(_), Side::Egress) => "tcx, egress",
+            (Hold::Clsact(_), Side::Ingress) => "clsact, ingress",
+            (Hold::Clsact(_), Side::Egress) => "clsact, egress",
         }
     }
 }
@@ -55,14 +105,20 @@ impl Hook {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Xdp(_) => "xdp, native",
-            Self::Tcx(it) => it.side.name(),
+            Self::Tc(it) => it.name(),
         }
     }
 
     /// Programs of others are asked first, and may keep packets from it.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        matches!(self, Self::Tcx(it) if it.line.is_behind())
+        matches!(self, Self::Tc(it) if it.line.is_behind())
+    }
+
+    /// It belongs to its interface, and so does not end with the process.
+    #[must_use]
+    pub fn is_filter(&self) -> bool {
+        matches!(self, Self::Tc(Classifier { hold: Hold::Clsact(_), .. }))
     }
 }
 
@@ -88,47 +144,162 @@ pub enum Outcome {
     Lost(KernelError),
 }
 
-/// The program of network cards, where packets come in. `has_tcx`: where XDP is refused there is another way.
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    interface: &str,
-    wish: Wish,
-    has_tcx: bool,
-) -> Result<Option<Hook>, KernelError> {
-    if wish == Wish::Off {
-        return Ok(None);
+/// How classifiers are put on interfaces, and what is behind the doors of filters.
+pub(super) struct Packets {
+    pub(super) way: Option<Way>,
+    pub(super) doors: ProgramArray<MapData>,
+}
+
+impl Packets {
+    /// The program of network cards, where packets come in.
+    pub(super) fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        interface: &str,
+        wish: Wish,
+    ) -> Result<Option<Hook>, KernelError> {
+        if wish == Wish::Off {
+            return Ok(None);
+        }
+        // Only of the namespace that /sys was mounted in; of others it cannot be told.
+        let kind = fs::read_to_string(format!("/sys/class/net/{interface}/type"));
+        if kind.is_ok_and(|kind| !has_ethernet_header(&kind)) {
+            return Err(KernelError::NoEthernet { interface: interface.to_owned() });
+        }
+        match attach_xdp(ebpf, interface) {
+            Ok(link) => Ok(Some(Hook::Xdp(link))),
+            Err(error) if wish == Wish::Native || self.way.is_none() => Err(error),
+            Err(error) => {
+                tracing::info!(interface, %error, "No XDP here; trying a classifier.");
+                let program = names::PROG_NIC_IN_TC;
+                let index = index(interface);
+                let index = index.map_err(|error| attach_error(program, interface, error.into()))?;
+                self.put(ebpf, program, (interface, index), Side::Ingress).map(Some)
+            }
+        }
     }
-    // Only of the namespace that /sys was mounted in; of others it cannot be told.
-    let kind = fs::read_to_string(format!("/sys/class/net/{interface}/type"));
-    if kind.is_ok_and(|kind| !has_ethernet_header(&kind)) {
-        return Err(KernelError::NoEthernet { interface: interface.to_owned() });
+
+    /// The programs of a workload's interface: what it sends comes in here, and what it gets goes out.
+    pub(super) fn attach_workload(&mut self, ebpf: &mut Ebpf, link: &Link) -> Result<[Hook; 2], KernelError> {
+        let at = (link.name.as_str(), link.index);
+        Ok([
+            self.put(ebpf, names::PROG_FROM_WORKLOAD, at, Side::Ingress)?,
+            self.put(ebpf, names::PROG_TO_WORKLOAD, at, Side::Egress)?,
+        ])
     }
-    match attach_xdp(ebpf, interface) {
-        Ok(link) => Ok(Some(Hook::Xdp(link))),
-        Err(error) if wish == Wish::Native || !has_tcx => Err(error),
-        Err(error) => {
-            tracing::info!(interface, %error, "No XDP here; trying TCX.");
-            let name = c_name(interface, names::PROG_NIC_IN_TC)?;
-            let at = NetworkInterface::Name(name.as_c_str());
-            attach_tcx(ebpf, names::PROG_NIC_IN_TC, (interface, at), Side::Ingress)
-                .map(|it| Some(Hook::Tcx(it)))
+
+    /// Where packets of sockets leave the node, or stay on it by loopback.
+    pub(super) fn attach_egress(&mut self, ebpf: &mut Ebpf, link: &Link) -> Result<Hook, KernelError> {
+        self.put(ebpf, names::PROG_FROM_WORKLOAD, (link.name.as_str(), link.index), Side::Egress)
+    }
+
+    fn put(
+        &mut self,
+        ebpf: &mut Ebpf,
+        program: &'static str,
+        place: (&str, u32),
+        side: Side,
+    ) -> Result<Hook, KernelError> {
+        let (hold, id) = match self.way.ok_or(KernelError::NoTcx)? {
+            Way::Tcx => attach_tcx(ebpf, program, place, side)?,
+            Way::Clsact => {
+                let door = self.open_door(ebpf, program, place.0)?;
+                let (fd, id) = identity(ebpf, door, place.0)?;
+                let filter = Filter::put(place, side, door, (syscall::raw(fd), id))?;
+                (Hold::Clsact(filter), id)
+            }
+        };
+        Ok(Hook::Tc(Classifier { hold, side, program, id, line: Line::default() }))
+    }
+
+    /// Puts a program behind its door, and returns the door's name.
+    fn open_door(
+        &mut self,
+        ebpf: &mut Ebpf,
+        program: &'static str,
+        interface: &str,
+    ) -> Result<&'static str, KernelError> {
+        let (door, index) = door_of(program).ok_or(KernelError::Missing { what: "door", name: program })?;
+        let classifier = loaded(ebpf, program, interface)?;
+        let fd = classifier.fd().map_err(|source| attach_error(program, interface, source))?;
+        let name = names::MAP_DOORS;
+        let put = self.doors.set(index, fd, 0);
+        put.map_err(|source| KernelError::Map { name, source: Box::new(source) })?;
+        Ok(door)
+    }
+
+    /// The kernel takes a program only once at a hook, so it is off for a moment: some 15 ms.
+    fn put_first(&mut self, ebpf: &mut Ebpf, at: &Link, it: Classifier) -> Result<Classifier, KernelError> {
+        let Classifier { hold, side, program, id, line } = it;
+        match hold {
+            Hold::Tcx(link) => {
+                drop(link);
+                let (hold, id) = attach_tcx(ebpf, program, (&at.name, at.index), side)?;
+                Ok(Classifier { hold, side, program, id, line })
+            }
+            Hold::Clsact(mut filter) => {
+                let door = self.open_door(ebpf, program, &at.name)?;
+                let (fd, _) = identity(ebpf, door, &at.name)?;
+                let failed = |source| KernelError::Filter { interface: at.name.clone(), source };
+                filter.put_first(syscall::raw(fd)).map_err(failed)?;
+                Ok(Classifier { hold: Hold::Clsact(filter), side, program, id, line })
+            }
+        }
+    }
+
+    /// Looks whether a program is still the first at its hook, and puts it there if that may be. `None`: it is no more.
+    pub(super) fn look(
+        &mut self,
+        ebpf: &mut Ebpf,
+        at: &Link,
+        hook: Hook,
+        now: Ktime,
+    ) -> (Option<Hook>, Option<PushedIn>) {
+        let Hook::Tc(mut ours) = hook else {
+            return (Some(hook), None);
+        };
+        let programs = match &mut ours.hold {
+            Hold::Tcx(_) => order::programs(at.index, ours.side),
+            Hold::Clsact(filter) => filter.programs(),
+        };
+        let programs = match programs {
+            Ok(programs) => programs,
+            Err(error) => {
+                // Most often the interface is gone, which is told otherwise.
+                tracing::debug!(interface = at.name, %error, "The order of programs cannot be read.");
+                return (Some(Hook::Tc(ours)), None);
+            }
+        };
+        let name = ours.name();
+        let told =
+            |programs, outcome| Some(PushedIn { interface: at.name.clone(), hook: name, programs, outcome });
+        match ours.line.look(now, &programs, ours.id) {
+            Step::Nothing => (Some(Hook::Tc(ours)), None),
+            Step::Yield(ahead) => (Some(Hook::Tc(ours)), told(ahead, Outcome::Behind)),
+            Step::GiveUp => (None, told(programs, Outcome::Gone)),
+            Step::Move(ahead) => match self.put_first(ebpf, at, ours) {
+                Ok(ours) => (Some(Hook::Tc(ours)), told(ahead, Outcome::First)),
+                Err(error) if error.is_gone() => (None, None),
+                Err(error) => (None, told(ahead, Outcome::Lost(error))),
+            },
         }
     }
 }
 
-/// The programs of a workload's interface: what it sends comes in here, and what it gets goes out.
-pub(super) fn attach_workload(ebpf: &mut Ebpf, link: &Link) -> Result<[Hook; 2], KernelError> {
-    let at = || (link.name.as_str(), NetworkInterface::Index(link.index));
-    Ok([
-        Hook::Tcx(attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at(), Side::Ingress)?),
-        Hook::Tcx(attach_tcx(ebpf, names::PROG_TO_WORKLOAD, at(), Side::Egress)?),
-    ])
+/// A filter's program that leads to `program`, and where it looks for it.
+fn door_of(program: &str) -> Option<(&'static str, u32)> {
+    match program {
+        names::PROG_FROM_WORKLOAD => Some((names::PROG_DOOR_FROM_WORKLOAD, door::FROM_WORKLOAD)),
+        names::PROG_TO_WORKLOAD => Some((names::PROG_DOOR_TO_WORKLOAD, door::TO_WORKLOAD)),
+        names::PROG_NIC_IN_TC => Some((names::PROG_DOOR_NIC_IN, door::NIC_IN)),
+        _ => None,
+    }
 }
 
-/// Where packets of sockets leave the node, or stay on it by loopback.
-pub(super) fn attach_egress(ebpf: &mut Ebpf, link: &Link) -> Result<Hook, KernelError> {
-    let at = (link.name.as_str(), NetworkInterface::Index(link.index));
-    attach_tcx(ebpf, names::PROG_FROM_WORKLOAD, at, Side::Egress).map(Hook::Tcx)
+/// Of this network namespace.
+fn index(interface: &str) -> io::Result<u32> {
+    let any = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    Ok(netdevice::name_to_index(&any, interface)?)
 }
 
 /// The numbers of include/uapi/linux/if_arp.h. Loopback has the header, too.
@@ -160,62 +331,45 @@ fn attach_xdp(ebpf: &mut Ebpf, interface: &str) -> Result<FdLink, KernelError> {
 fn attach_tcx(
     ebpf: &mut Ebpf,
     program: &'static str,
-    (interface, at): (&str, NetworkInterface<'_>),
+    (interface, index): (&str, u32),
     side: Side,
-) -> Result<Tcx, KernelError> {
-    let tcx: &mut SchedClassifier = program_mut(ebpf, program, interface)?;
-    if tcx.fd().is_err() {
-        tcx.load().map_err(|source| KernelError::Program { program, source: Box::new(source) })?;
-    }
+) -> Result<(Hold, u32), KernelError> {
+    let tcx = loaded(ebpf, program, interface)?;
     let attach_type = match side {
         Side::Ingress => TcAttachType::Ingress,
         Side::Egress => TcAttachType::Egress,
     };
     // First: a program before us that returns TC_ACT_OK would hide every packet.
     let how = TcAttach::Tcx { attach_type, order: LinkOrder::first() };
+    let at = NetworkInterface::Index(index);
     let id = tcx.attach(at, how).map_err(|source| attach_error(program, interface, source))?;
     let link = tcx.take_link(id).map_err(|source| attach_error(program, interface, source))?;
     let id = tcx.info().map_err(|source| attach_error(program, interface, source))?.id();
-    Ok(Tcx { link, side, program, id, line: Line::default() })
+    Ok((Hold::Tcx(link), id))
 }
 
-/// Looks whether a program is still the first at its hook, and puts it there if that may be. `None`: it is no more.
-pub(super) fn look(ebpf: &mut Ebpf, at: &Link, hook: Hook, now: Ktime) -> (Option<Hook>, Option<PushedIn>) {
-    let Hook::Tcx(mut tcx) = hook else {
-        return (Some(hook), None);
-    };
-    let programs = match order::programs(at.index, tcx.side) {
-        Ok(programs) => programs,
-        Err(error) => {
-            // Most often the interface is gone, which is told otherwise.
-            tracing::debug!(interface = at.name, %error, "The order of programs cannot be read.");
-            return (Some(Hook::Tcx(tcx)), None);
-        }
-    };
-    let name = tcx.side.name();
-    let told =
-        |programs, outcome| Some(PushedIn { interface: at.name.clone(), hook: name, programs, outcome });
-    match tcx.line.look(now, &programs, tcx.id) {
-        Step::Nothing => (Some(Hook::Tcx(tcx)), None),
-        Step::Yield(ahead) => (Some(Hook::Tcx(tcx)), told(ahead, Outcome::Behind)),
-        Step::GiveUp => (None, told(programs, Outcome::Gone)),
-        Step::Move(ahead) => match put_first(ebpf, at, tcx) {
-            Ok(tcx) => (Some(Hook::Tcx(tcx)), told(ahead, Outcome::First)),
-            Err(error) if error.is_gone() => (None, None),
-            Err(error) => (None, told(ahead, Outcome::Lost(error))),
-        },
+/// Of a classifier: its descriptor and its id.
+fn identity<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &'static str,
+    interface: &str,
+) -> Result<(BorrowedFd<'a>, u32), KernelError> {
+    let classifier = loaded(ebpf, program, interface)?;
+    let id = classifier.info().map_err(|source| attach_error(program, interface, source))?.id();
+    let fd = classifier.fd().map_err(|source| attach_error(program, interface, source))?;
+    Ok((fd.as_fd(), id))
+}
+
+fn loaded<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &'static str,
+    interface: &str,
+) -> Result<&'a mut SchedClassifier, KernelError> {
+    let classifier: &mut SchedClassifier = program_mut(ebpf, program, interface)?;
+    if classifier.fd().is_err() {
+        classifier.load().map_err(|source| KernelError::Program { program, source: Box::new(source) })?;
     }
-}
-
-/// The kernel takes a program only once at a hook, so it is off for a moment: some 15 ms.
-fn put_first(
-    ebpf: &mut Ebpf,
-    at: &Link,
-    Tcx { link, side, program, line, .. }: Tcx,
-) -> Result<Tcx, KernelError> {
-    drop(link);
-    let place = (at.name.as_str(), NetworkInterface::Index(at.index));
-    attach_tcx(ebpf, program, place, side).map(|it| Tcx { line, ..it })
+    Ok(classifier)
 }
 
 fn program_mut<'a, P>(

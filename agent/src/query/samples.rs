@@ -85,7 +85,7 @@ pub(crate) fn numbers() -> Numbers {
         metrics: Exported::default(),
         logs: Exported { queued: Some(0), sent: 7, failed: 0, dropped: 0 },
         nat: Nat { by_sequence: 20, by_conntrack: 3, unresolved: 1 },
-        interfaces: Interfaces { watched: 4, unknown: 0, behind: 1 },
+        interfaces: Interfaces { watched: 4, unknown: 0, behind: 1, clsact: 0 },
     }
 }
 

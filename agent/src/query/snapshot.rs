@@ -121,12 +121,14 @@ pub struct Nat {
     pub unresolved: u64,
 }
 
-/// Those with a packet program, those of an unknown kind, and those where programs of others come first.
+/// Those with a packet program, those of an unknown kind, those where programs of others come first, and those with
+/// filters.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Interfaces {
     pub watched: u64,
     pub unknown: u64,
     pub behind: u64,
+    pub clsact: u64,
 }
 
 /// The kernel half's ways to lose a record.
@@ -181,6 +183,7 @@ impl Numbers {
                 watched: vitals.get(Vital::Interfaces),
                 unknown: vitals.get(Vital::InterfacesUnknown),
                 behind: vitals.get(Vital::InterfacesBehind),
+                clsact: vitals.get(Vital::InterfacesClsact),
             },
         }
     }

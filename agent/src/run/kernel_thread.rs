@@ -282,6 +282,7 @@ impl KernelThread {
             self.vitals.set(Vital::Interfaces, interfaces.n_hooked());
             self.vitals.set(Vital::InterfacesUnknown, interfaces.n_unknown());
             self.vitals.set(Vital::InterfacesBehind, interfaces.n_behind());
+            self.vitals.set(Vital::InterfacesClsact, interfaces.n_with_filters());
             self.vitals.set(Vital::InterfacesVanished, interfaces.n_vanished());
             self.vitals.set(Vital::LinkMessagesUnreadable, interfaces.n_unreadable());
         }

@@ -135,7 +135,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 }
 
 fn load(settings: &Settings) -> Result<Kernel, RunError> {
-    let (kernel, refused) = Kernel::load(Options { log: settings.kernel_log, ..Options::default() })?;
+    let (kernel, refused) =
+        Kernel::load(Options { log: settings.kernel_log, tc: settings.tc, ..Options::default() })?;
     for refused in &refused {
         tracing::warn!(feature = refused.feature, error = %error::chain(&refused.error), "A feature does not work here.");
     }

@@ -3,6 +3,7 @@
 mod budget;
 mod bytes;
 mod dns;
+mod door;
 mod flow;
 mod nic;
 mod workload;

@@ -38,6 +38,7 @@ fn defaults_are_those_of_the_table() {
         export_queue: 8192,
         metrics_interval: Duration::from_secs(10),
         xdp: XdpMode::Auto,
+        tc: TcMode::Auto,
         interfaces: Vec::new(),
         selection: Selection::default(),
         http_spans: true,
@@ -69,19 +70,19 @@ fn flag_beats_variable_beats_file_beats_otel() {
 
 #[test]
 fn every_way_says_the_same() {
-    let flags = "--watch-exe /a/{b,c} --watch-exe /d --watch-pid 7 --no-http-spans --xdp off --node n
+    let flags = "--watch-exe /a/{b,c} --watch-exe /d --watch-pid 7 --no-http-spans --xdp off --tc clsact --node n
         --otlp-endpoint https://c:4318 --otlp-headers k=v --otlp-timeout 2s --otlp-compression none --window 1m
         --interface e0 --kernel-log --listen 127.0.0.1:1 --log debug --export-queue 5 --exclude-exe /x
         --watch-container ab --metrics-interval 3s --socket /s --otlp-ca /ca --otlp-client-key /k
         --otlp-client-certificate /cc --no-network-events";
     let variables = "TASKSCOPE_WATCH_EXE=/a/{b,c},/d\nTASKSCOPE_WATCH_PID=7\nTASKSCOPE_HTTP_SPANS=false
-        TASKSCOPE_XDP=off\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=https://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
+        TASKSCOPE_XDP=off\nTASKSCOPE_TC=clsact\nTASKSCOPE_NODE=n\nTASKSCOPE_OTLP_ENDPOINT=https://c:4318\nTASKSCOPE_OTLP_HEADERS=k=v
         TASKSCOPE_OTLP_TIMEOUT=2s\nTASKSCOPE_OTLP_COMPRESSION=none\nTASKSCOPE_WINDOW=1m
         TASKSCOPE_INTERFACE=e0\nTASKSCOPE_KERNEL_LOG=true\nTASKSCOPE_LISTEN=127.0.0.1:1\nTASKSCOPE_LOG=debug
         TASKSCOPE_EXPORT_QUEUE=5\nTASKSCOPE_EXCLUDE_EXE=/x\nTASKSCOPE_WATCH_CONTAINER=ab
         TASKSCOPE_METRICS_INTERVAL=3s\nTASKSCOPE_SOCKET=/s\nTASKSCOPE_OTLP_CA=/ca
         TASKSCOPE_OTLP_CLIENT_KEY=/k\nTASKSCOPE_OTLP_CLIENT_CERTIFICATE=/cc\nTASKSCOPE_NETWORK_EVENTS=false";
-    let file = "watch_exe: ['/a/{b,c}', /d]\nwatch_pid: 7\nhttp_spans: false\nxdp: off\nnode: n
+    let file = "watch_exe: ['/a/{b,c}', /d]\nwatch_pid: 7\nhttp_spans: false\nxdp: off\ntc: clsact\nnode: n
 otlp_endpoint: https://c:4318\notlp_headers: {k: v}\notlp_timeout: 2s\notlp_compression: none\nwindow: 1m
 interface: e0\nkernel_log: true\nlisten: 127.0.0.1:1\nlog: debug\nexport_queue: 5\nexclude_exe: /x
 watch_container: ab\nmetrics_interval: 3s\nsocket: /s\notlp_ca: /ca\notlp_client_key: /k
@@ -95,7 +96,7 @@ otlp_client_certificate: /cc\nnetwork_events: false\n";
     let otlp = by_flags.otlp.metrics.unwrap();
     assert_eq!(otlp.protocol, OtlpProtocol::HttpProtobuf, "the port says so");
     assert_eq!(by_flags.selection.watch_exe, ["/a/{b,c}", "/d"]);
-    assert_eq!(by_flags.xdp, XdpMode::Off);
+    assert_eq!((by_flags.xdp, by_flags.tc), (XdpMode::Off, TcMode::Clsact));
     assert!(!by_flags.http_spans && by_flags.kernel_log && !by_flags.network_events);
 }
 

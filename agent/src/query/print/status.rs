@@ -67,10 +67,16 @@ fn numbers(status: &AgentStatus) -> Vec<Line> {
 }
 
 fn interfaces(interfaces: &Interfaces) -> Line {
-    let Interfaces { watched, unknown, behind } = interfaces;
+    let Interfaces { watched, unknown, behind, clsact } = interfaces;
+    let filters = match clsact {
+        0 => String::new(),
+        n => format!(" ({n} by clsact: `taskscope doctor` says what stays after a kill -9)"),
+    };
     Line {
         name: "interfaces".to_owned(),
-        value: format!("{watched} looked at, {unknown} of unknown kinds, {behind} behind programs of others"),
+        value: format!(
+            "{watched} looked at{filters}, {unknown} of unknown kinds, {behind} behind programs of others"
+        ),
         tone: if *unknown == 0 && *behind == 0 { Tone::Calm } else { Tone::Warning },
     }
 }

@@ -44,8 +44,8 @@ fn nat(nat: &snapshot::Nat) -> Nat {
 }
 
 fn interfaces(interfaces: &snapshot::Interfaces) -> Interfaces {
-    let snapshot::Interfaces { watched, unknown, behind } = *interfaces;
-    Interfaces { watched, unknown, behind }
+    let snapshot::Interfaces { watched, unknown, behind, clsact } = *interfaces;
+    Interfaces { watched, unknown, behind, clsact }
 }
 
 fn exporter(ExporterView { signal, endpoint }: &ExporterView, numbers: &Numbers) -> Exporter {
