@@ -139,6 +139,10 @@ vitals! {
     SpansUnknownProcess => Lost("span_of_unknown_process");
     /// Requests whose connection is not known in time; their spans are exported all the same.
     RequestsWithoutEdge => Lost("request_without_edge");
+    /// Episodes of retransmission time-outs that were forgotten before a request ended to which they happened, because there were too many.
+    StallsNotKept => Lost("too_many_rto_episodes");
+    /// Episodes of retransmission time-outs that are not on the span of their request because there are too many on it.
+    StallsLeftOut => Lost("too_many_on_span");
     /// Spans accepted by the collector.
     SpansSent => Total("spans_sent");
     /// Spans that the bounded export queue let go, oldest first.

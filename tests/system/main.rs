@@ -18,6 +18,7 @@ mod many;
 mod nat;
 mod schema;
 mod shop;
+mod stalls;
 mod standstill;
 mod topology;
 mod traces;
@@ -44,12 +45,16 @@ fn http_server(service: &str) -> (Target, String) {
 
 /// Asks for `path` and a number; prints a line for each answer, and the sum as the last.
 fn http_client(service: &str, url: &str, requests: u32, per_second: u32) -> Target {
+    Target::start(http_client_command(service, url, requests, per_second))
+}
+
+fn http_client_command(service: &str, url: &str, requests: u32, per_second: u32) -> Command {
     // It does not say that it is ready.
     let mut command = Command::new("sh");
     command.args(["-c", "echo ready; exec \"$0\" \"$@\""]).arg(tests::paths::built("http"));
     command.args(["client", "-url", url, "-n", &requests.to_string(), "-rps", &per_second.to_string()]);
     command.env("OTEL_SERVICE_NAME", service);
-    Target::start(command)
+    command
 }
 
 /// Until the agent has put its probes on a process.

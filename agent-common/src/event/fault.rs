@@ -4,7 +4,8 @@ use super::Header;
 
 wire! {
     /// Segments were sent again: the first of a class on this socket, and then each time that their number
-    /// reaches a power of two. All of them are counted in [`super::sock::State::retransmits`].
+    /// reaches a power of two; and each time that an episode of time-outs begins. All of them are counted in
+    /// [`super::sock::State::retransmits`].
     ///
     /// The header's task is whoever the timer interrupted. Addresses as in [`super::sock::State`].
     pub struct Retransmit: 88 bytes {

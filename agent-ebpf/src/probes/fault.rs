@@ -54,8 +54,10 @@ fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
     let before = *count;
     let segments = before.wrapping_add(more);
     *count = segments;
+    // An episode is told by the first time that its timer fires: who waits for an answer may give up before its end.
+    let begins = class == class::RTO && state.episode_expiries == 1;
     // The highest bit moved: a power of two was reached, or it is the first.
-    if (before ^ segments) > before {
+    if begins || (before ^ segments) > before {
         emit::event(gate::current(), |header| Retransmit {
             header,
             cookie: cookie(sk),

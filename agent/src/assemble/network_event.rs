@@ -10,12 +10,20 @@ use std::{
 use super::{
     failure::{ConnectFailure, FailureClass},
     incident::{Happened, Incident, Other},
+    span::SpanIds,
     standstill::Standstill,
 };
 use crate::{clock::Ktime, targets::process::Process};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkEvent {
+pub struct NetworkEvent {
+    pub what: What,
+    /// The request that was open then, where it is known which one that is.
+    pub span: Option<SpanIds>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
     ConnectFailed(ConnectFailure),
     Incident(Incident),
 }
@@ -31,9 +39,9 @@ pub enum NetworkEventKind {
 impl NetworkEvent {
     #[must_use]
     pub fn kind(&self) -> NetworkEventKind {
-        match self {
-            Self::ConnectFailed(it) => NetworkEventKind::ConnectFailed(it.class),
-            Self::Incident(it) => match &it.happened {
+        match &self.what {
+            What::ConnectFailed(it) => NetworkEventKind::ConnectFailed(it.class),
+            What::Incident(it) => match &it.happened {
                 Happened::Stands(stands) => {
                     NetworkEventKind::Stands(discriminant(&stands.what), discriminant(&it.other))
                 }
@@ -45,18 +53,18 @@ impl NetworkEvent {
     /// Whose socket it was. `None`: the process is not known any more.
     #[must_use]
     pub fn owner(&self) -> Option<&Arc<Process>> {
-        match self {
-            Self::ConnectFailed(it) => it.client.as_ref(),
-            Self::Incident(it) => it.owner.as_ref(),
+        match &self.what {
+            What::ConnectFailed(it) => it.client.as_ref(),
+            What::Incident(it) => it.owner.as_ref(),
         }
     }
 
     /// The other end, with the port of the server.
     #[must_use]
     pub fn other(&self) -> SocketAddr {
-        match self {
-            Self::ConnectFailed(it) => it.server,
-            Self::Incident(it) => match it.other {
+        match &self.what {
+            What::ConnectFailed(it) => it.server,
+            What::Incident(it) => match it.other {
                 Other::Server(server) | Other::Anybody(server) => server,
                 Other::Client(client, own_port) => SocketAddr::new(client, own_port),
             },
@@ -65,9 +73,9 @@ impl NetworkEvent {
 
     #[must_use]
     pub fn at(&self) -> Ktime {
-        match self {
-            Self::ConnectFailed(it) => it.at,
-            Self::Incident(it) => it.at,
+        match &self.what {
+            What::ConnectFailed(it) => it.at,
+            What::Incident(it) => it.at,
         }
     }
 }

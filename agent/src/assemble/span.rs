@@ -30,6 +30,9 @@ macro_rules! hexadecimal {
 hexadecimal!(TraceId);
 hexadecimal!(SpanId);
 
+/// Which span of which trace.
+pub type SpanIds = (TraceId, SpanId);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Server,
@@ -60,6 +63,32 @@ pub enum JoinedBy {
     Connection,
 }
 
+/// A retransmission timer of the request's connection fired while the request was open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// When it fired first.
+    pub fired: Ktime,
+    /// Whose timer: that end sent again.
+    pub sender: Side,
+    /// `None`: as far as was known when the request ended, nothing was acknowledged again.
+    pub over: Option<StallOver>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StallOver {
+    /// For so long nothing was acknowledged.
+    pub lasted: Duration,
+    /// So often the timer fired.
+    pub expiries: u32,
+}
+
+/// Of one request. Bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    pub kept: Vec<Stall>,
+    pub left_out: u32,
+}
+
 /// Spans that ended about the same time, shared by all who keep them.
 pub type Batch = Arc<Vec<Span>>;
 
@@ -88,9 +117,16 @@ pub struct Span {
     pub local: Option<SocketAddr>,
     pub peer: Option<SocketAddr>,
     pub goid: u64,
+    /// `None`: nothing of the kind.
+    pub stalls: Option<Box<Stalls>>,
 }
 
 impl Span {
+    #[must_use]
+    pub fn ids(&self) -> SpanIds {
+        (self.trace_id, self.span_id)
+    }
+
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.ended.since(self.began)
@@ -112,6 +148,36 @@ impl Span {
         match self.outcome {
             Outcome::Status(status) => Some(status),
             _ => None,
+        }
+    }
+}
+
+/// A host as programs write it, and its port: `shop:80`, `shop`, `[::1]:80`, `::1`.
+#[must_use]
+pub fn split_host(host: &str) -> (&str, Option<u16>) {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse().ok()),
+        _ => (host, None),
+    };
+    (name.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (host, want) in [
+            ("shop", ("shop", None)),
+            ("shop:80", ("shop", Some(80))),
+            ("shop:x", ("shop", None)),
+            ("[::1]:80", ("::1", Some(80))),
+            ("[::1]", ("::1", None)),
+            ("::1", ("::1", None)),
+            (":", ("", None)),
+        ] {
+            assert_eq!(split_host(host), want, "{host}");
         }
     }
 }

@@ -12,6 +12,7 @@ use agent_common::event::{
 
 use super::{
     address,
+    dials::Dials,
     directory::Directory,
     edge::Edges,
     failure::ConnectFailure,
@@ -21,11 +22,13 @@ use super::{
     lookup::Lookup,
     lookups::{Ended, Lookups},
     names::Names,
+    network_event::{NetworkEvent, What},
     requests::{Request, Requests, Tuple},
     resolutions::{ResolutionSeries, Resolutions},
     services::{Answer, Question, Services, Subject},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
+    stalls::Stalls,
     texts::Texts,
     topology::Topology,
     traces::Traces,
@@ -85,6 +88,10 @@ pub struct State {
     names: Names,
     resolutions: Resolutions,
     traces: Traces,
+    stalls: Stalls,
+    dials: Dials,
+    /// To be taken by who tells others.
+    told: Vec<NetworkEvent>,
     texts: Texts,
     vitals: Arc<Vitals>,
     window: Duration,
@@ -107,6 +114,9 @@ impl State {
             names: Names::default(),
             resolutions: Resolutions::default(),
             traces: Traces::default(),
+            stalls: Stalls::default(),
+            dials: Dials::default(),
+            told: Vec::new(),
             texts: Texts::default(),
             vitals,
             window,
@@ -172,16 +182,17 @@ impl State {
 
     /// Takes a batch, in the order in which the kernel half made it.
     pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
-        let (mut spans, mut failures, mut stalls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut spans, mut failures) = (Vec::new(), Vec::new());
+        // Requests end when an answer comes, which is at the same moment: first it must be known what was before.
+        let stalls: Vec<_> = events.iter().filter_map(|event| self.stall(event, now)).collect();
         for event in events {
             match event {
                 Event::Closed(it) => self.socket(&it.row, Some(Ktime(it.header.ktime_ns)), now),
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
                 Event::Call(it) => spans.extend(self.call(it)),
                 Event::Stray(it) => self.stray(it, now),
-                Event::RtoEnded(it) => stalls.push(Incident::stalled(it, self.knows(Tgid(it.tgid)))),
-                // Its number is in the socket.
-                Event::Retransmit(_) => {}
+                // The number of segments is in the socket.
+                Event::RtoEnded(_) | Event::Retransmit(_) => {}
                 Event::UdpOwner(it) => self.udp_owner(it, now),
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
@@ -197,9 +208,46 @@ impl State {
         if !spans.is_empty() {
             self.traces.add(Arc::clone(&spans));
         }
-        let mut incidents = self.sockets.take_incidents();
-        incidents.append(&mut stalls);
+        let told = failures.iter().filter_map(|it| self.dials.failed(ConnectFailure::clone(it), now));
+        self.told.extend(told);
+        let mut incidents = self.happened();
+        incidents.extend(stalls);
         Output { spans, failures, incidents }
+    }
+
+    /// What others are to be told of since the last time. Some of it waits to hear of the request that it happened to.
+    #[must_use]
+    pub fn told(&mut self, now: Ktime) -> Vec<NetworkEvent> {
+        self.told.extend(self.stalls.settle(now));
+        self.told.extend(self.dials.settle(now));
+        std::mem::take(&mut self.told)
+    }
+
+    /// As [`State::told`], when there is no time to wait any more.
+    #[must_use]
+    pub fn last_told(&mut self) -> Vec<NetworkEvent> {
+        self.told(Ktime(u64::MAX))
+    }
+
+    /// To connections, since the last time.
+    fn happened(&mut self) -> Vec<Incident> {
+        let incidents = self.sockets.take_incidents();
+        let new = incidents.iter().filter(|it| it.is_new());
+        self.told.extend(new.map(|it| NetworkEvent { what: What::Incident(it.clone()), span: None }));
+        incidents
+    }
+
+    fn stall(&mut self, event: &Event, now: Ktime) -> Option<Incident> {
+        match event {
+            Event::Retransmit(it) => self.stalls.fired(it, now, &self.vitals),
+            Event::RtoEnded(it) => {
+                let incident = Incident::stalled(it, self.knows(Tgid(it.tgid)));
+                self.told.extend(self.stalls.over(it, incident.clone(), now));
+                return Some(incident);
+            }
+            _ => {}
+        }
+        None
     }
 
     /// Takes messages of DNS, in the order in which the kernel half copied them; returns what came to its
@@ -306,7 +354,7 @@ impl State {
         rows.iter().for_each(|row| self.socket(row, None, now));
         self.settle(now);
         self.vitals.add(Vital::SocketRows, rows.len() as u64);
-        self.sockets.take_incidents()
+        self.happened()
     }
 
     /// Open connections that it did not show are as they were, or gone if it was a whole one. Returns what
@@ -315,7 +363,7 @@ impl State {
         let (Parts { sockets, .. }, around) = self.split(now);
         sockets.dump_ends(&around);
         self.topology.seen(now);
-        self.sockets.take_incidents()
+        self.happened()
     }
 
     /// Takes a whole dump of the UDP flows, and what was counted of all when it began.
@@ -334,6 +382,7 @@ impl State {
         self.topology.sweep(now);
         self.resolutions.sweep(now);
         self.traces.sweep(now, self.window);
+        self.stalls.sweep(now);
         self.directory.sweep(now);
     }
 
@@ -402,11 +451,13 @@ impl State {
             self.vitals.add(Vital::SpansUnknownProcess, 1);
             return None;
         };
-        let Some(span) = http::span(call, &known.process, &mut self.texts) else {
+        let Some(mut span) = http::span(call, &known.process, &mut self.texts) else {
             self.vitals.add(Vital::RecordsContradictory, 1);
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);
+        self.stalls.witness(&mut span, call.netns, &self.vitals);
+        self.dials.request(&span);
         // A request that both ends saw is counted by its client; one that got no connection is on no edge.
         if call.joined_by != joined_by::CONNECTION && call.end != end::NO_CONNECTION {
             match request(call, &span) {

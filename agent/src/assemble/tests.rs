@@ -14,6 +14,7 @@ mod faults;
 mod names;
 mod nat;
 mod recent;
+mod stalls;
 mod standstills;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};

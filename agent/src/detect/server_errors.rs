@@ -269,6 +269,7 @@ mod tests {
             local: None,
             peer: None,
             goid: 1,
+            stalls: None,
         }
     }
 }

@@ -99,8 +99,10 @@ pub const EDGE_ID: &str = "taskscope.edge.id";
 pub const EDGE_VIP_ADDRESS: &str = "taskscope.edge.vip.address";
 /// The server's own port behind such an address.
 pub const EDGE_BACKEND_PORT: &str = "taskscope.edge.backend.port";
-/// `to_server` or `to_client`.
+/// [`TO_SERVER`] or [`TO_CLIENT`].
 pub const EDGE_DIRECTION: &str = "taskscope.edge.direction";
+pub const TO_SERVER: &str = "to_server";
+pub const TO_CLIENT: &str = "to_client";
 /// `opened`, `retried`, `failed` or `reset`.
 pub const EDGE_OUTCOME: &str = "taskscope.edge.outcome";
 /// Of a retransmit or of the end of a connection.
@@ -112,7 +114,7 @@ pub const SERVER_SERVICE: &str = "taskscope.server.service.name";
 pub const LOOKUP_DURATION: &str = "taskscope.dns.lookup.duration";
 /// `NOERROR`, `NXDOMAIN` and so on; absent when there was no answer.
 pub const RESPONSE_CODE: &str = "taskscope.dns.response_code";
-// Names of log events, and what they carry.
+// Names of log events, of which one is an event of spans, too, and what they carry.
 /// A connect that failed.
 pub const EVENT_CONNECT_FAILED: &str = "taskscope.connect.failed";
 /// A connect that was answered, but not its first SYN.

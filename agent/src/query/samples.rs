@@ -228,6 +228,7 @@ fn span(
         local: None,
         peer: Some(([127, 0, 0, 1], 8080).into()),
         goid: 7,
+        stalls: None,
     }
 }
 

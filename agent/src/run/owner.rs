@@ -137,7 +137,11 @@ impl Owner {
                 self.next_tick = now.plus(TICK);
                 self.tick(now);
             }
+            let events = self.state.told(now);
+            self.tell(events);
         }
+        let events = self.state.last_told();
+        self.tell(events);
         self.publish(clock::now());
     }
 
@@ -150,7 +154,7 @@ impl Owner {
             ToOwner::DumpEnds { next_in } => {
                 self.state.dumps_every(next_in);
                 let incidents = self.state.dump_ends(clock::now());
-                self.happened(incidents);
+                self.happened(&incidents);
             }
             ToOwner::Flows { rows, totals } => {
                 let Wishes { ended, owners } = self.state.flows(&rows, &totals, clock::now());
@@ -187,8 +191,7 @@ impl Owner {
         output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
         output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
         self.export(output.spans);
-        self.tell(output.failures.into_iter().map(NetworkEvent::ConnectFailed));
-        self.happened(output.incidents);
+        self.happened(&output.incidents);
     }
 
     fn rows(&mut self, rows: &[Row]) {
@@ -196,21 +199,20 @@ impl Owner {
         let strangers = self.state.strangers_of_rows(rows);
         self.introduce(strangers);
         let incidents = self.state.dump_part(rows, clock::now());
-        self.happened(incidents);
+        self.happened(&incidents);
     }
 
-    fn happened(&mut self, incidents: Vec<Incident>) {
+    fn happened(&mut self, incidents: &[Incident]) {
         incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
-        self.tell(incidents.into_iter().filter(Incident::is_new).map(NetworkEvent::Incident));
     }
 
-    fn tell(&self, events: impl Iterator<Item = NetworkEvent>) {
+    fn tell(&self, mut events: Vec<NetworkEvent>) {
         let Some(outlet) = &self.outlets.events else {
             return;
         };
         // While the collector is away we fail, too: to tell of that there are our own numbers.
         let is_ours = |it: &NetworkEvent| it.owner().is_some_and(|it| it.tgid.0 == std::process::id());
-        let events: Vec<_> = events.filter(|it| !is_ours(it)).collect();
+        events.retain(|it| !is_ours(it));
         let n_events = events.len() as u64;
         if n_events != 0 && outlet.try_send(events).is_err() {
             self.vitals.add(Vital::LogsNotTold, n_events);

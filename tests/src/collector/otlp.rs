@@ -65,6 +65,9 @@ pub struct Log {
     pub attributes: Attributes,
     pub time_ns: u64,
     pub observed_ns: u64,
+    /// Of the request that was open then.
+    pub trace_id: String,
+    pub span_id: String,
 }
 
 impl Received {
@@ -129,6 +132,8 @@ fn log(resource: &Attributes, json: &Value) -> Log {
         attributes: attributes(json),
         time_ns: integer(&json["timeUnixNano"]),
         observed_ns: integer(&json["observedTimeUnixNano"]),
+        trace_id: string(json, "traceId"),
+        span_id: string(json, "spanId"),
     }
 }
 
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn reads_log_records() {
-        let text = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"5","observedTimeUnixNano":"6","severityNumber":13,"severityText":"WARN","eventName":"taskscope.x","body":{"stringValue":"no"},"attributes":[{"key":"n","value":{"intValue":"7"}}]}]}]}]}
+        let text = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"timeUnixNano":"5","observedTimeUnixNano":"6","severityNumber":13,"severityText":"WARN","eventName":"taskscope.x","body":{"stringValue":"no"},"attributes":[{"key":"n","value":{"intValue":"7"}}],"traceId":"0af7","spanId":"b7ad"}]}]}]}
 "#;
         let [log] = Received::parse(text).unwrap().logs.try_into().unwrap();
         assert_eq!(
@@ -232,6 +237,7 @@ mod tests {
         );
         assert_eq!((log.severity, log.time_ns, log.observed_ns), (13, 5, 6));
         assert_eq!((log.body, &log.attributes["n"]), (json!("no"), &json!(7)));
+        assert_eq!((log.trace_id.as_str(), log.span_id.as_str()), ("0af7", "b7ad"));
     }
 
     #[test]

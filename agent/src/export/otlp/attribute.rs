@@ -4,6 +4,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 
 use crate::export::{node::Node, semconv};
 
+/// Of the flags of spans and of log records that name one: somebody keeps it.
+pub(super) const SAMPLED: u32 = 0x01;
+
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
 }

@@ -121,8 +121,8 @@ impl Points {
         for (points, BothWays { to_server, to_client }) in
             [(&mut self.bytes, bytes), (&mut self.packets, packets)]
         {
-            points.push(int(with(semconv::EDGE_DIRECTION, "to_server"), times, to_server));
-            points.push(int(with(semconv::EDGE_DIRECTION, "to_client"), times, to_client));
+            points.push(int(with(semconv::EDGE_DIRECTION, semconv::TO_SERVER), times, to_server));
+            points.push(int(with(semconv::EDGE_DIRECTION, semconv::TO_CLIENT), times, to_client));
         }
         for (outcome, n) in [("opened", of.opened), ("failed", of.failed), ("reset", of.reset)] {
             self.connections.push(int(with(semconv::EDGE_OUTCOME, outcome), times, n));

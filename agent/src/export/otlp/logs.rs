@@ -1,7 +1,4 @@
 //! Network events as log records: a `ResourceLogs` for each process that has the socket.
-//!
-//! Which span a failed connect belongs to is not known: a Go program dials on a goroutine of its own. So
-//! there are no ids of a trace.
 
 use std::sync::Arc;
 
@@ -12,7 +9,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use super::{
-    attribute::{int, scope, value_of},
+    attribute::{SAMPLED, int, scope, value_of},
     network_events::{self, Said},
     resource,
 };
@@ -59,6 +56,8 @@ fn record(told: &Told, clock: &Clock, now: Ktime) -> LogRecord {
     let Said { name, severity, body, mut attributes } = network_events::said(&told.event);
     attributes.push(int(semconv::EVENT_COUNT, i64::try_from(told.count).unwrap_or(i64::MAX)));
     let at = clock.wall(told.event.at());
+    let (trace_id, span_id) =
+        told.event.span.map(|(trace, span)| (trace.0.to_vec(), span.0.to_vec())).unzip();
     LogRecord {
         time_unix_nano: at.0,
         observed_time_unix_nano: clock.wall(now).max(at).0,
@@ -67,6 +66,9 @@ fn record(told: &Told, clock: &Clock, now: Ktime) -> LogRecord {
         body: Some(value_of(body)),
         attributes,
         event_name: name.to_owned(),
+        trace_id: trace_id.unwrap_or_default(),
+        span_id: span_id.unwrap_or_default(),
+        flags: told.event.span.map_or(0, |_| SAMPLED),
         ..LogRecord::default()
     }
 }
@@ -84,7 +86,8 @@ mod tests {
             failure::{ConnectFailure, FailureClass},
             faults::Death,
             incident::{Happened, Incident, Other, Stands},
-            network_event::NetworkEvent,
+            network_event::{NetworkEvent, What},
+            span::{SpanId, TraceId},
             standstill::Standstill,
         },
         export::testing,
@@ -113,13 +116,13 @@ error.type=keepalive taskscope.event.count=1
     }
 
     fn told_of_web((happened, other): (Happened, Other)) -> Told {
-        let event = NetworkEvent::Incident(Incident {
+        let what = What::Incident(Incident {
             happened,
             owner: Some(Arc::new(testing::process("web", 41))),
             other,
             at: Ktime(1_000_000_000),
         });
-        Told { event, count: 1 }
+        Told { event: NetworkEvent { what, span: None }, count: 1 }
     }
 
     #[test]
@@ -175,7 +178,8 @@ taskscope.event.count=7
     fn each_client_has_its_own_and_none_is_the_agent() {
         let with = |client| {
             let failure = testing::connect_failure(FailureClass::Refused, 80);
-            Told { event: NetworkEvent::ConnectFailed(ConnectFailure { client, ..failure }), count: 1 }
+            let what = What::ConnectFailed(ConnectFailure { client, ..failure });
+            Told { event: NetworkEvent { what, span: None }, count: 1 }
         };
         let [web, cart] = ["web", "cart"].map(|it| with(Some(Arc::new(testing::process(it, 41)))));
         let nobody = with(None);
@@ -187,9 +191,18 @@ taskscope.event.count=7
     #[test]
     fn what_is_not_known_is_absent() {
         let failure = testing::connect_failure(FailureClass::TimedOut, 80);
-        let event = NetworkEvent::ConnectFailed(ConnectFailure { lasted: None, ..failure });
-        let got = lines(&[&Told { event, count: 1 }]);
+        let what = What::ConnectFailed(ConnectFailure { lasted: None, ..failure });
+        let got = lines(&[&Told { event: NetworkEvent { what, span: None }, count: 1 }]);
         assert!(got.contains("a connect to 10.0.0.9:80 timed out | ") && !got.contains("duration"), "{got}");
+    }
+
+    #[test]
+    fn the_request_that_was_open_is_named_by_its_ids() {
+        let mut event = testing::failure(FailureClass::Refused, 80);
+        event.span = Some((TraceId([7; 16]), SpanId([9; 8])));
+        let got = lines(&[&Told { event, count: 1 }]);
+        let ids = format!(" trace {} span {} flags 1 | ", "07".repeat(16), "09".repeat(8));
+        assert!(got.contains(&ids), "{got}");
     }
 
     fn lines(events: &[&Told]) -> String {
@@ -207,9 +220,15 @@ taskscope.event.count=7
                 };
                 let [at, seen] =
                     [it.time_unix_nano, it.observed_time_unix_nano].map(|it| (it - begin) / 1_000_000);
-                assert!(it.trace_id.is_empty() && it.span_id.is_empty());
+                let ids = match (<[u8; 16]>::try_from(&it.trace_id[..]), <[u8; 8]>::try_from(&it.span_id[..]))
+                {
+                    (Ok(trace), Ok(span)) => {
+                        format!(" trace {} span {} flags {}", TraceId(trace), SpanId(span), it.flags)
+                    }
+                    _ => format!("{}{}", it.trace_id.escape_ascii(), it.span_id.escape_ascii()),
+                };
                 lines += &format!(
-                    "{service} {} {} {} +{at} ms, seen +{seen} ms: {body} | {}\n",
+                    "{service} {} {} {} +{at} ms, seen +{seen} ms: {body}{ids} | {}\n",
                     it.event_name,
                     it.severity_text,
                     it.severity_number,

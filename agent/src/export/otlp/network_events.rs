@@ -10,7 +10,7 @@ use crate::{
         failure::{ConnectFailure, FailureClass},
         faults::Death,
         incident::{Happened, Incident, Other, Stands},
-        network_event::NetworkEvent,
+        network_event::{NetworkEvent, What},
         standstill::Standstill,
     },
     export::semconv,
@@ -24,9 +24,9 @@ pub(super) struct Said {
 }
 
 pub(super) fn said(event: &NetworkEvent) -> Said {
-    match event {
-        NetworkEvent::ConnectFailed(it) => connect_failed(it),
-        NetworkEvent::Incident(it) => incident(it),
+    match &event.what {
+        What::ConnectFailed(it) => connect_failed(it),
+        What::Incident(it) => incident(it),
     }
 }
 

@@ -11,19 +11,19 @@ use ahash::AHashMap;
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 
 use super::{
-    attribute::scope,
+    attribute::{SAMPLED, scope},
     resource,
     wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
-    assemble::span::{JoinedBy, Outcome, Side, Span},
+    assemble::span::{JoinedBy, Outcome, Side, Span, Stall, Stalls, split_host},
     clock::Clock,
     export::{node::Node, semconv},
     targets::process::Process,
 };
 
-/// Sampled, and whether the parent is in another process is known.
-const FLAGS: u32 = 0x01 | 0x100;
+/// Whether the parent is in another process is known.
+const FLAGS: u32 = SAMPLED | 0x100;
 const FLAG_PARENT_IS_REMOTE: u32 = 0x200;
 /// Of a usual span; a guess that is wrong costs a copy.
 const SPAN_BYTES: usize = 512;
@@ -102,8 +102,35 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
     attributes(span, &mut Attributes { out, addresses });
+    if let Some(stalls) = &span.stalls {
+        events(out, stalls, clock);
+    }
     message(out, 15, |out| status(out, span));
     fixed_32(out, 16, FLAGS | remote);
+}
+
+/// Fields 11 and 12 of a `Span`: its events, and how many are left out. An `Event`: 1 time_unix_nano, 2 name,
+/// 3 attributes.
+fn events(out: &mut Vec<u8>, stalls: &Stalls, clock: &Clock) {
+    for Stall { fired, sender, over } in &stalls.kept {
+        long_message(out, 11, |out| {
+            fixed_64(out, 1, clock.wall(*fired).0);
+            bytes(out, 2, semconv::EVENT_RTO_EPISODE.as_bytes());
+            let direction = match sender {
+                Side::Client => semconv::TO_SERVER,
+                Side::Server => semconv::TO_CLIENT,
+            };
+            push(out, 3, semconv::EDGE_DIRECTION, |out| bytes(out, 1, direction.as_bytes()));
+            if let Some(over) = over {
+                let seconds = over.lasted.as_secs_f64().to_bits();
+                push(out, 3, semconv::RTO_DURATION, |out| fixed_64(out, 4, seconds));
+                push(out, 3, semconv::RTO_TIMEOUTS, |out| number(out, 3, over.expiries.into()));
+            }
+        });
+    }
+    if stalls.left_out != 0 {
+        number(out, 12, stalls.left_out.into());
+    }
 }
 
 /// Takes the attributes of a span, in whatever form.
@@ -118,7 +145,7 @@ pub trait AttributeSink {
     }
 }
 
-/// Field 9 of a `Span`, once for each: a `KeyValue` of 1 key and 2 value, which is one of many fields.
+/// Field 9 of a `Span`, once for each.
 struct Attributes<'a> {
     out: &'a mut Vec<u8>,
     addresses: &'a mut Addresses,
@@ -126,24 +153,25 @@ struct Attributes<'a> {
 
 impl AttributeSink for Attributes<'_> {
     fn text(&mut self, key: &'static str, value: &str) {
-        push(self.out, key, |out| bytes(out, 1, value.as_bytes()));
+        push(self.out, 9, key, |out| bytes(out, 1, value.as_bytes()));
     }
 
     fn yes(&mut self, key: &'static str) {
-        push(self.out, key, |out| number(out, 2, 1));
+        push(self.out, 9, key, |out| number(out, 2, 1));
     }
 
     fn int(&mut self, key: &'static str, value: u64) {
-        push(self.out, key, |out| number(out, 3, value));
+        push(self.out, 9, key, |out| number(out, 3, value));
     }
 
     fn address(&mut self, key: &'static str, value: IpAddr) {
-        push(self.out, key, |out| bytes(out, 1, self.addresses.text(value).as_bytes()));
+        push(self.out, 9, key, |out| bytes(out, 1, self.addresses.text(value).as_bytes()));
     }
 }
 
-fn push(out: &mut Vec<u8>, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
-    message(out, 9, |out| {
+/// A `KeyValue` of 1 key and 2 value, which is one of many fields.
+fn push(out: &mut Vec<u8>, field: u64, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    message(out, field, |out| {
         bytes(out, 1, key.as_bytes());
         message(out, 2, write);
     });
@@ -212,15 +240,6 @@ pub(in crate::export) fn server(span: &Span) -> (Option<Cow<'_, str>>, Option<u1
     (Some(Cow::Borrowed(host)), port)
 }
 
-/// `shop:80`, `shop`, `[::1]:80`, `::1`.
-fn split_host(host: &str) -> (&str, Option<u16>) {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse().ok()),
-        _ => (host, None),
-    };
-    (name.trim_start_matches('[').trim_end_matches(']'), port)
-}
-
 /// As [`AttributeSink::address`] has it.
 fn text_of(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
@@ -258,8 +277,14 @@ mod tests {
     };
     use prost::Message as _;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::{assemble::span::SpanId, clock::Ktime, export::testing};
+    use crate::{
+        assemble::span::{SpanId, StallOver},
+        clock::Ktime,
+        export::testing,
+    };
 
     #[test]
     fn a_server_answers() {
@@ -326,21 +351,6 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
-        for (host, want) in [
-            ("shop", ("shop", None)),
-            ("shop:80", ("shop", Some(80))),
-            ("shop:x", ("shop", None)),
-            ("[::1]:80", ("::1", Some(80))),
-            ("[::1]", ("::1", None)),
-            ("::1", ("::1", None)),
-            (":", ("", None)),
-        ] {
-            assert_eq!(split_host(host), want, "{host}");
-        }
-    }
-
-    #[test]
     fn without_host_the_connection_names_the_server() {
         let got = convert_line("server GET 200 local=[::ffff:10.0.0.1]:8080");
         assert!(got.contains("server.address=10.0.0.1 server.port=8080 "), "{got}");
@@ -364,6 +374,36 @@ mod tests {
         span.ended = Ktime(1);
         let got = convert(&span, &clock);
         assert_eq!(got.end_time_unix_nano, got.start_time_unix_nano);
+    }
+
+    #[test]
+    fn what_its_connection_went_through_is_on_the_span() {
+        let clock = Clock::new();
+        let mut span = testing::span(5);
+        let over = StallOver { lasted: Duration::from_millis(1400), expiries: 3 };
+        let kept = vec![
+            Stall { fired: Ktime(1_000_200_000), sender: Side::Client, over: Some(over) },
+            Stall { fired: Ktime(1_000_500_000), sender: Side::Server, over: None },
+        ];
+        span.stalls = Some(Box::new(Stalls { kept, left_out: 2 }));
+        let got = convert(&span, &clock);
+        let events: Vec<_> = got
+            .events
+            .iter()
+            .map(|it| {
+                let us = (it.time_unix_nano - clock.wall(span.began).0) / 1000;
+                format!("{} +{us} us {}", it.name, testing::attributes(&it.attributes))
+            })
+            .collect();
+        assert_eq!(
+            events,
+            [
+                "taskscope.rto_episode +200 us taskscope.edge.direction=to_server taskscope.rto.duration=1.4 \
+                 taskscope.rto.timeouts=3",
+                "taskscope.rto_episode +500 us taskscope.edge.direction=to_client",
+            ]
+        );
+        assert_eq!(got.dropped_events_count, 2);
     }
 
     #[test]

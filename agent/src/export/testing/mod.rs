@@ -10,7 +10,7 @@ use crate::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Transport},
         failure::{ConnectFailure, FailureClass},
         faults::{Closed, Faults, Retransmits},
-        network_event::NetworkEvent,
+        network_event::{NetworkEvent, What},
         span::{Batch, JoinedBy, Outcome, Side, Span, SpanId, TraceId},
     },
     clock::{Ktime, Wall},
@@ -68,6 +68,7 @@ pub(super) fn span(n: u64) -> Span {
         local: None,
         peer: None,
         goid: n,
+        stalls: None,
     }
 }
 
@@ -77,7 +78,7 @@ pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Batch {
 
 /// A connect of `web` to that port of 10.0.0.9.
 pub(super) fn failure(class: FailureClass, port: u16) -> NetworkEvent {
-    NetworkEvent::ConnectFailed(connect_failure(class, port))
+    NetworkEvent { what: What::ConnectFailed(connect_failure(class, port)), span: None }
 }
 
 pub(super) fn connect_failure(class: FailureClass, port: u16) -> ConnectFailure {
