@@ -7,6 +7,7 @@ use agent_common::{
     event::sock::{Row, role},
     limits,
 };
+use serde_json::Value;
 use tests::{Observer, Target, eventually, paths::built, require_bpf};
 
 /// Both ends of each are more than fit into the ring, but not twice as many.
@@ -48,11 +49,8 @@ fn a_dump_of_many_sockets_comes_in_parts_and_shows_each() {
 fn news_are_what_was_not_shown_before() {
     require_bpf!();
     let mut observer = Observer::load();
-    let mut conn = Target::spawn(built("target-conn"), [""; 0]);
+    let (mut conn, at, [client, server]) = with_both_ends();
     let pid = conn.pid();
-    let at = conn.ask("listen 127.0.0.1:0")["local"].as_str().unwrap().to_owned();
-    let client = conn.ask(&format!("connect {at}"))["id"].clone();
-    let server = conn.ask("accept 1")["accepted"][0]["id"].clone();
     assert_eq!(news(&mut observer, pid), [role::CLIENT, role::SERVER, role::LISTENER]);
     assert_eq!(news(&mut observer, pid), [role::LISTENER], "nothing is new");
     conn.ask(&format!("send {server} 1"));
@@ -75,11 +73,8 @@ fn news_are_what_was_not_shown_before() {
 fn sockets_that_are_owed_something_are_shown_again_and_again() {
     require_bpf!();
     let mut observer = Observer::load();
-    let mut conn = Target::spawn(built("target-conn"), [""; 0]);
+    let (mut conn, _, [client, server]) = with_both_ends();
     let pid = conn.pid();
-    let at = conn.ask("listen 127.0.0.1:0")["local"].as_str().unwrap().to_owned();
-    let client = conn.ask(&format!("connect {at}"))["id"].clone();
-    let server = conn.ask("accept 1")["accepted"][0]["id"].clone();
 
     // A question that is not answered.
     conn.ask(&format!("send {client} 100"));
@@ -102,6 +97,16 @@ fn sockets_that_are_owed_something_are_shown_again_and_again() {
     for _ in 0..3 {
         assert!(news(&mut observer, pid).contains(&role::SERVER));
     }
+}
+
+/// A process with a listener, where that is, and the numbers of a connection's client and server.
+#[track_caller]
+fn with_both_ends() -> (Target, String, [Value; 2]) {
+    let mut conn = Target::spawn(built("target-conn"), [""; 0]);
+    let at = conn.ask("listen 127.0.0.1:0")["local"].as_str().unwrap().to_owned();
+    let client = conn.ask(&format!("connect {at}"))["id"].clone();
+    let server = conn.ask("accept 1")["accepted"][0]["id"].clone();
+    (conn, at, [client, server])
 }
 
 /// What is sent is acknowledged a little later.

@@ -214,14 +214,20 @@ fn packets_of(size: u64, segment: u64, mtu: u64) -> u64 {
     if size + 28 <= mtu { 1 } else { (size + 8).div_ceil(piece) }
 }
 
+/// A process in each of two pods, the client's first.
 #[track_caller]
-fn one_way(pods: &Pods, observer: &mut Observer, n: u64, size: u64, segment: u64) -> Edge {
+fn ends(pods: &Pods, observer: &mut Observer) -> ([Target; 2], [u32; 2], Assembled) {
     let conn = built("target-conn");
-    let mut server = Target::start(pods.b.command(&conn));
-    let mut client = Target::start(pods.a.command(&conn));
-    let pids = [client.pid(), server.pid()];
+    let ends = [&pods.a, &pods.b].map(|pod| Target::start(pod.command(&conn)));
+    let pids = [ends[0].pid(), ends[1].pid()];
     let mut assembled = Assembled::new(&pids);
     assembled.take(observer, &pids);
+    (ends, pids, assembled)
+}
+
+#[track_caller]
+fn one_way(pods: &Pods, observer: &mut Observer, n: u64, size: u64, segment: u64) -> Edge {
+    let ([mut client, mut server], pids, mut assembled) = ends(pods, observer);
     let local = server.ask("udp 0.0.0.0:0")["local"].as_str().unwrap().parse::<SocketAddr>().unwrap();
     let at = SocketAddr::from((POD_B, local.port()));
     client.ask(&format!("udp {POD_A}:0 {at}"));
@@ -246,12 +252,7 @@ fn a_server_without_a_connection_has_its_process_and_its_role() {
     let pods = Pods::new();
     let mut observer = Observer::load();
     let _hooks = pods.hook(&mut observer);
-    let conn = built("target-conn");
-    let mut server = Target::start(pods.b.command(&conn));
-    let mut client = Target::start(pods.a.command(&conn));
-    let pids = [client.pid(), server.pid()];
-    let mut assembled = Assembled::new(&pids);
-    assembled.take(&mut observer, &pids);
+    let ([mut client, mut server], pids, mut assembled) = ends(&pods, &mut observer);
     let at = SocketAddr::from((POD_B, 53));
     server.ask("udp 0.0.0.0:53");
     client.ask(&format!("udp {POD_A}:0"));
@@ -279,12 +280,7 @@ fn whoever_only_sends_is_found_among_the_open_files() {
     let pods = Pods::new();
     let mut observer = Observer::load();
     let _hooks = pods.hook(&mut observer);
-    let conn = built("target-conn");
-    let mut server = Target::start(pods.b.command(&conn));
-    let mut client = Target::start(pods.a.command(&conn));
-    let pids = [client.pid(), server.pid()];
-    let mut assembled = Assembled::new(&pids);
-    assembled.take(&mut observer, &pids);
+    let ([mut client, mut server], pids, mut assembled) = ends(&pods, &mut observer);
     let local = server.ask("udp 0.0.0.0:0")["local"].as_str().unwrap().parse::<SocketAddr>().unwrap();
     client.ask(&format!("udp {POD_A}:0"));
     client.ask(&format!("send_to 1 {} 3 40", SocketAddr::from((POD_B, local.port()))));

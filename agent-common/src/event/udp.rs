@@ -15,8 +15,7 @@ pub mod place {
 wire! {
     /// The key of `FLOWS`: packets one way. Addresses as in [`super::sock::State`].
     ///
-    /// Both ports are 0 for fragments after the first.
-    /// Aligned, so that the kernel half writes it by words.
+    /// Both ports are 0 for fragments after the first. It is aligned, so that the kernel half writes it by words.
     #[repr(align(8))]
     #[derive(Hash, PartialOrd, Ord)]
     pub struct FlowKey: 40 bytes {
