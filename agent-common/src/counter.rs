@@ -107,7 +107,10 @@ counters! {
 }
 
 /// Of the array, with room for more.
-pub const SLOTS: u32 = 64;
+pub const SLOTS: usize = 64;
+
+/// All slots: on one CPU, or summed over all of them.
+pub type Counters = [u64; SLOTS];
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +122,6 @@ mod tests {
             assert_eq!(counter.slot as usize, n, "{}", counter.name);
             assert!(!counter.doc.is_empty(), "{}", counter.name);
         }
-        assert!(TABLE.len() <= SLOTS as usize);
+        assert!(TABLE.len() <= SLOTS);
     }
 }

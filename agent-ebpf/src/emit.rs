@@ -96,7 +96,11 @@ pub(crate) fn header<T: Record>(task: Task) -> Header {
 
 #[inline(always)]
 pub(crate) fn add(index: u32) {
-    if let Some(slot) = COUNTERS.get_ptr_mut(index) {
+    let Some(slots) = COUNTERS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the entry stays valid while the program runs, and nothing but atomic additions is done to it.
+    if let Some(slot) = unsafe { (*slots).get_mut(index as usize) } {
         // Per CPU is not enough: a uprobe program can be preempted by another on the same CPU.
         atomic_add(slot, 1);
     }

@@ -3,7 +3,7 @@
 use core::{ffi::c_void, ptr};
 
 use agent_common::{
-    counter,
+    counter::Counters,
     event::{
         http, sock,
         udp::{FlowCount, FlowKey, FlowTotals},
@@ -26,9 +26,9 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 
 #[map]
 pub(crate) static ROWS: RingBuf = RingBuf::with_byte_size(limits::ROWS_BYTES, 0);
 
-/// Slots are named in `agent_common::counter`.
+/// Slots are named in `agent_common::counter`. One entry has them all: the user half reads them often, and with one call.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::SLOTS, 0);
+pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
 /// tgid -> what to know of a watched process. The user half writes and removes; `hits` is ours.
 #[map]

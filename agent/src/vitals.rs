@@ -241,7 +241,7 @@ pub struct Vitals {
     started: Ktime,
     numbers: [AtomicU64; Vital::ALL.len()],
     /// Losses and totals of the kernel half, by slot of [`agent_common::counter`].
-    kernel: [AtomicU64; agent_common::counter::SLOTS as usize],
+    kernel: [AtomicU64; agent_common::counter::SLOTS],
     beats: [AtomicU64; Part::ALL.len()],
 }
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use agent_common::{
-    Wire as _, counter,
+    Wire as _,
+    counter::{self, Counters},
     event::udp::{FlowKey, FlowRow, FlowTotals},
     layout::{GoProcess, point},
     limits, names,
@@ -81,7 +82,7 @@ pub struct Kernel {
     pub(super) ebpf: Ebpf,
     ring: RingBuf<MapData>,
     pub(super) rows: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, InMap<Counters>>,
     watched: HashMap<MapData, u32, InMap<GoProcess>>,
     socks: Map,
     seed: Option<Link>,
@@ -274,9 +275,11 @@ impl Kernel {
 
     /// What the kernel half counted, by slot of [`agent_common::counter`], summed over CPUs.
     #[must_use]
-    pub fn counters(&self) -> [u64; counter::SLOTS as usize] {
-        let sum = |slot| self.counters.get(&slot, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
-        std::array::from_fn(|slot| u32::try_from(slot).map_or(0, sum))
+    pub fn counters(&self) -> Counters {
+        let Ok(per_cpu) = self.counters.get(&0, 0) else {
+            return [0; counter::SLOTS];
+        };
+        std::array::from_fn(|slot| per_cpu.iter().map(|it| it.0[slot]).sum())
     }
 
     /// Hits of tracepoints that the kernel left out, because they came while the same program was running on that CPU.

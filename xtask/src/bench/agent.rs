@@ -29,6 +29,7 @@ pub(super) fn start(
     if let Some(pid) = watched {
         agent.until(&["targets"], |answer| has_probes(answer, pid))?;
     }
+    agent.until_at_rest()?;
     Ok(agent)
 }
 

@@ -10,11 +10,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::{Node, Process};
-use crate::sh;
+use super::{Node, Process, process::eventually};
+use crate::{clock, sh};
 
 const TO_START: Duration = Duration::from_secs(30);
 const TO_STOP: Duration = Duration::from_secs(10);
+/// At rest it takes less than one part in so many of a core, for so long.
+const BUSY_SHARE: u32 = 20;
+const REST: Duration = Duration::from_millis(250);
 
 pub(crate) struct Agent {
     pub(crate) process: Process,
@@ -75,6 +78,27 @@ impl Agent {
         self.process
             .eventually(TO_START, || Ok((node.n_hooks() <= n_hooked(pid)?).then_some(())))
             .context("the agent's programs on interfaces")
+    }
+
+    /// Waits until what it does once, after its start, is done.
+    pub(crate) fn until_at_rest(&mut self) -> anyhow::Result<()> {
+        let mut before = None;
+        let process = &mut self.process;
+        let at_rest = || {
+            let (now, spent) = (clock::now(), process.cpu_ns()?);
+            let Some((since, spent_before)) = before else {
+                before = Some((now, spent));
+                return Ok(None);
+            };
+            let elapsed = now.duration_since(since);
+            if elapsed < REST {
+                return Ok(None);
+            }
+            before = Some((now, spent));
+            let busy = Duration::from_nanos(spent.saturating_sub(spent_before));
+            Ok((busy * BUSY_SHARE < elapsed).then_some(()))
+        };
+        eventually(TO_START, at_rest).context("the agent does not come to rest")
     }
 
     /// Lets it drain its exporters.

@@ -143,7 +143,7 @@ impl Drop for Process {
 }
 
 /// Asks again and again until there is an answer.
-fn eventually<T>(
+pub(super) fn eventually<T>(
     patience: Duration,
     mut ask: impl FnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
