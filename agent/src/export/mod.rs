@@ -30,7 +30,10 @@ pub use self::{
     error::ExportError,
     http_durations::HttpDurations,
     node::Node,
-    otlp::spans::{AttributeSink, attributes},
+    otlp::{
+        span_events::{CAUSES, Figure, SpanEvent, main_cause, span_events},
+        spans::{AttributeSink, attributes},
+    },
     own::Own,
     sender::Sender,
     task::{

@@ -79,6 +79,12 @@ pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
 // No convention covers what follows.
 /// Which rule found the span's parent: `goid`, `parent_goid` or `connection`.
 pub const JOINED_BY: &str = "taskscope.joined_by";
+/// What hit a request, of its events, and of the span that which explains most.
+pub const CAUSE_KIND: &str = "taskscope.cause.kind";
+/// For how long of the span, in seconds.
+pub const CAUSE_DURATION: &str = "taskscope.cause.duration";
+/// The same as a share of the span's duration, 0 to 1.
+pub const CAUSE_SHARE: &str = "taskscope.cause.share";
 /// True when the handler took the connection over.
 pub const HIJACKED: &str = "taskscope.http.hijacked";
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Question, ScreenKind,
-    flags::{Common, Look, Select, bys, duration, formats, names, nanos},
+    flags::{Common, Look, Select, bys, causes, duration, formats, names, nanos},
     print::{Format, Style},
     proto::{By, Filter},
     view::{findings, targets, topology, traces},
@@ -61,6 +61,7 @@ Examples:
   taskscope traces --slow             the slowest first
   taskscope traces --slow=250ms       only those that took at least so long
   taskscope traces --errors --since 5m
+  taskscope traces --cause rto        only those that waited for a lost segment
   taskscope traces 4bf92f35           the tree of one; the beginning of its id is enough";
 
 const FINDINGS: &str = "\
@@ -135,7 +136,8 @@ pub struct TracesArgs {
         value_name = "TRACE_ID",
         required_if_eq("output", "tree"),
         conflicts_with_all = [
-            "sort", "slow", "errors", "since", "limit", "pid", "service", "exe", "container", "pod", "namespace"
+            "sort", "slow", "errors", "cause", "since", "limit", "pid", "service", "exe", "container", "pod",
+            "namespace"
         ]
     )]
     trace_id: Option<String>,
@@ -164,6 +166,9 @@ pub struct TracesArgs {
     /// Only traces with an error
     #[arg(long)]
     errors: bool,
+    /// Only traces that this hit: `rto` is a retransmission time-out on the connection of a request
+    #[arg(long, value_name = "KIND", value_parser = causes())]
+    cause: Option<String>,
     #[command(flatten)]
     select: Select,
     #[command(flatten)]
@@ -247,12 +252,13 @@ impl TopologyArgs {
 
 impl TracesArgs {
     fn asked(&self) -> Asked<'_> {
-        let Self { trace_id, output, sort, slow, errors, select, common } = self;
+        let Self { trace_id, output, sort, slow, errors, cause, select, common } = self;
         let slowest_first = slow.map(|_| "duration".to_owned());
         let filter = Filter {
             trace_id: trace_id.clone(),
             slower_than_ns: slow.map(nanos),
             errors: *errors,
+            cause: cause.clone(),
             ..select.filter(sort.as_ref().or(slowest_first.as_ref()))
         };
         let question = if trace_id.is_some() { Question::Trace } else { Question::Traces };
@@ -302,6 +308,11 @@ mod tests {
             Filter { by: Some(By::Workload.into()), ..Filter::default() },
         );
         check(
+            "traces --cause rto",
+            Question::Traces,
+            Filter { cause: Some("rto".to_owned()), ..Filter::default() },
+        );
+        check(
             "traces --slow=250ms --errors",
             Question::Traces,
             Filter {
@@ -334,6 +345,8 @@ mod tests {
             "traces 4bf9 --since 5m",
             "traces 4bf9 --limit 1",
             "traces 4bf9 --errors",
+            "traces 4bf9 --cause rto",
+            "traces --cause weather",
             "traces 4bf9 --slow",
             "traces 4bf9 --sort start",
         ] {

@@ -12,7 +12,10 @@ use super::{
     print::{Format, Headers, Paint, Style},
     proto::{By, Filter},
 };
-use crate::config::{Default, Key};
+use crate::{
+    config::{Default, Key},
+    export,
+};
 
 const SELECTORS: &str = "Selectors";
 
@@ -168,6 +171,11 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Takes the names of `columns`.
 pub(super) fn names<F>(columns: &[(&'static str, F)]) -> PossibleValuesParser {
     PossibleValuesParser::new(columns.iter().map(|(name, _)| *name))
+}
+
+/// Takes kinds of causes.
+pub(super) fn causes() -> PossibleValuesParser {
+    PossibleValuesParser::new(export::CAUSES.iter().copied())
 }
 
 /// Takes what ends of edges may stand for.

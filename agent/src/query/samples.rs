@@ -12,7 +12,7 @@ use crate::{
         faults::{Closed, Faults, Retransmits},
         histogram::Histogram,
         recent::{self, Recent},
-        span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+        span::{JoinedBy, Outcome, Side, Span, SpanId, Stall, StallOver, Stalls, TraceId},
     },
     clock::{Clock, Ktime, Wall},
     config::settings::Signal,
@@ -196,7 +196,11 @@ fn came_to_nothing() -> impl Iterator<Item = Recent> {
 
 fn trace() -> Vec<Span> {
     let served = span(1, None, Side::Server, shop(), (10_000, 22_000), 200);
-    let called = span(2, Some(1), Side::Client, shop(), (12_000, 20_000), 503);
+    let mut called = span(2, Some(1), Side::Client, shop(), (12_000, 20_000), 503);
+    let over = StallOver { lasted: Duration::from_millis(6), expiries: 2 };
+    let stall =
+        Stall { fired: called.began.plus(Duration::from_millis(2)), sender: Side::Client, over: Some(over) };
+    called.stalls = Some(Box::new(Stalls { kept: vec![stall], left_out: 0 }));
     let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
     // In the order in which they ended, as they come.
     vec![answered, called, served]

@@ -10,5 +10,6 @@ mod network_events;
 pub(super) mod point;
 pub(super) mod resource;
 pub(super) mod service_graph;
+pub(super) mod span_events;
 pub(super) mod spans;
 mod wire;

@@ -13,10 +13,11 @@ use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use super::{
     attribute::{SAMPLED, scope},
     resource,
+    span_events::{self, Figure, SpanEvent},
     wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
-    assemble::span::{JoinedBy, Outcome, Side, Span, Stall, Stalls, split_host},
+    assemble::span::{JoinedBy, Outcome, Side, Span, split_host},
     clock::Clock,
     export::{node::Node, semconv},
     targets::process::Process,
@@ -102,33 +103,28 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
     attributes(span, &mut Attributes { out, addresses });
-    if let Some(stalls) = &span.stalls {
-        events(out, stalls, clock);
-    }
+    events(out, span, clock);
     message(out, 15, |out| status(out, span));
     fixed_32(out, 16, FLAGS | remote);
 }
 
 /// Fields 11 and 12 of a `Span`: its events, and how many are left out. An `Event`: 1 time_unix_nano, 2 name,
 /// 3 attributes.
-fn events(out: &mut Vec<u8>, stalls: &Stalls, clock: &Clock) {
-    for Stall { fired, sender, over } in &stalls.kept {
+fn events(out: &mut Vec<u8>, span: &Span, clock: &Clock) {
+    for SpanEvent { name, at, attributes } in span_events::span_events(span) {
         long_message(out, 11, |out| {
-            fixed_64(out, 1, clock.wall(*fired).0);
-            bytes(out, 2, semconv::EVENT_RTO_EPISODE.as_bytes());
-            let direction = match sender {
-                Side::Client => semconv::TO_SERVER,
-                Side::Server => semconv::TO_CLIENT,
-            };
-            push(out, 3, semconv::EDGE_DIRECTION, |out| bytes(out, 1, direction.as_bytes()));
-            if let Some(over) = over {
-                let seconds = over.lasted.as_secs_f64().to_bits();
-                push(out, 3, semconv::RTO_DURATION, |out| fixed_64(out, 4, seconds));
-                push(out, 3, semconv::RTO_TIMEOUTS, |out| number(out, 3, over.expiries.into()));
+            fixed_64(out, 1, clock.wall(at).0);
+            bytes(out, 2, name.as_bytes());
+            for (key, value) in attributes {
+                push(out, 3, key, |out| match value {
+                    Figure::Text(it) => bytes(out, 1, it.as_bytes()),
+                    Figure::Count(it) => number(out, 3, it),
+                    Figure::Number(it) => fixed_64(out, 4, it.to_bits()),
+                });
             }
         });
     }
-    if stalls.left_out != 0 {
+    if let Some(stalls) = span.stalls.as_ref().filter(|it| it.left_out != 0) {
         number(out, 12, stalls.left_out.into());
     }
 }
@@ -220,6 +216,9 @@ pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
     if span.goid != 0 {
         out.int(semconv::THREAD_ID, span.goid);
     }
+    if let Some(cause) = span_events::main_cause(span) {
+        out.text(semconv::CAUSE_KIND, cause);
+    }
 }
 
 /// The server as the client names it, else as the connection knows it.
@@ -281,7 +280,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assemble::span::{SpanId, StallOver},
+        assemble::span::{SpanId, Stall, StallOver, Stalls},
         clock::Ktime,
         export::testing,
     };
@@ -398,12 +397,14 @@ mod tests {
         assert_eq!(
             events,
             [
-                "taskscope.rto_episode +200 us taskscope.edge.direction=to_server taskscope.rto.duration=1.4 \
+                "taskscope.rto_episode +200 us taskscope.cause.kind=rto taskscope.edge.direction=to_server \
+                 taskscope.cause.duration=0.001 taskscope.cause.share=1 taskscope.rto.duration=1.4 \
                  taskscope.rto.timeouts=3",
-                "taskscope.rto_episode +500 us taskscope.edge.direction=to_client",
+                "taskscope.rto_episode +500 us taskscope.cause.kind=rto taskscope.edge.direction=to_client",
             ]
         );
         assert_eq!(got.dropped_events_count, 2);
+        assert!(testing::attributes(&got.attributes).ends_with(" taskscope.cause.kind=rto"));
     }
 
     #[test]

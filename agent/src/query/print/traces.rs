@@ -18,6 +18,7 @@ const COLUMNS: &[Column<TraceSummary>] = &[
     number("SPANS", |trace, _| trace.spans.to_string()),
     number("SERVICES", |trace, _| trace.services.to_string()),
     text("STATUS", |trace, _| trace.status.clone()),
+    text("CAUSES", |trace, _| causes(trace)),
     text("TRACE", |trace, _| trace.trace_id.clone()),
     text("ROOT", |trace, _| {
         units::or_unknown(trace.root.as_ref(), |it| format!("{} {}", it.service, it.name))
@@ -26,6 +27,10 @@ const COLUMNS: &[Column<TraceSummary>] = &[
 
 fn write(answer: &TracesAnswer, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     table::write(&answer.items, COLUMNS, super::time(answer.head.as_ref()), tone, style, out)
+}
+
+fn causes(trace: &TraceSummary) -> String {
+    trace.causes.join(",")
 }
 
 fn tone(trace: &TraceSummary) -> Tone {

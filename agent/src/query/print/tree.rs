@@ -10,13 +10,17 @@ use super::{
     table::{self, Column, Tone, number, printable, text},
     units,
 };
-use crate::query::proto::{Span, TraceAnswer, TraceTree, Value, value};
+use crate::{
+    export::semconv,
+    query::proto::{Span, SpanEvent, TraceAnswer, TraceTree, Value, value},
+};
 
 const BAR: usize = 24;
 
-/// A span with its place in the tree.
+/// A span with its place in the tree, or what hit it.
 struct Row<'a> {
     span: &'a Span,
+    event: Option<&'a SpanEvent>,
     depth: usize,
     trace: &'a TraceTree,
 }
@@ -31,7 +35,11 @@ pub(super) fn write(answer: &TraceAnswer, style: &Style, out: &mut dyn Write) ->
             spans.len(),
             printable(status),
         )?;
-        table::write(&in_order(trace), &columns(), 0, tone, style, out)?;
+        let rows = in_order(trace);
+        if let Some(summary) = summary(&rows) {
+            writeln!(out, "{summary}")?;
+        }
+        table::write(&rows, &columns(), 0, tone, style, out)?;
     }
     Ok(())
 }
@@ -39,10 +47,10 @@ pub(super) fn write(answer: &TraceAnswer, style: &Style, out: &mut dyn Write) ->
 fn columns<'a>() -> [Column<Row<'a>>; 5] {
     [
         number("BEGAN", |row, _| format!("+{}", units::duration(offset_seconds(row)))),
-        number("TOOK", |row, _| units::duration(row.span.duration_seconds)),
+        number("TOOK", |row, _| units::or_unknown(took_seconds(row), units::duration)),
         text("", |row, _| bar(row)),
-        text("STATUS", |row, _| status(row.span)),
-        text("SPAN", name),
+        text("STATUS", |row, _| row.event.map_or_else(|| status(row.span), |_| String::new())),
+        text("SPAN", |row, _| row.event.map_or_else(|| name(row), |it| hit(row, it))),
     ]
 }
 
@@ -58,7 +66,9 @@ fn in_order(trace: &TraceTree) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     let mut waiting = pushed(&children, None, 0, trace);
     while let Some((index, depth)) = waiting.pop() {
-        rows.push(Row { span: &trace.spans[index], depth, trace });
+        let span = &trace.spans[index];
+        rows.push(Row { span, event: None, depth, trace });
+        rows.extend(span.events.iter().map(|it| Row { span, event: Some(it), depth: depth + 1, trace }));
         waiting.extend(pushed(&children, Some(index), depth + 1, trace));
     }
     rows
@@ -78,7 +88,12 @@ fn pushed(
 
 #[expect(clippy::cast_precision_loss, reason = "a cell shows two digits")]
 fn offset_seconds(row: &Row) -> f64 {
-    row.span.start.saturating_sub(row.trace.start) as f64 / 1e9
+    row.event.map_or(row.span.start, |it| it.time).saturating_sub(row.trace.start) as f64 / 1e9
+}
+
+/// Of an event, how much of its span it explains.
+fn took_seconds(row: &Row) -> Option<f64> {
+    row.event.map_or(Some(row.span.duration_seconds), |it| explained(it).map(|(seconds, _)| seconds))
 }
 
 fn bar(row: &Row) -> String {
@@ -91,6 +106,9 @@ fn bar(row: &Row) -> String {
     )]
     let cell = |seconds: f64| ((seconds / whole).clamp(0.0, 1.0) * BAR as f64).round() as usize;
     let begin = cell(offset_seconds(row)).min(BAR - 1);
+    if row.event.is_some() {
+        return format!("{}▲{}", "·".repeat(begin), "·".repeat(BAR - begin - 1));
+    }
     let end = cell(offset_seconds(row) + row.span.duration_seconds).max(begin + 1);
     format!("{}{}{}", "·".repeat(begin), "█".repeat(end - begin), "·".repeat(BAR - end))
 }
@@ -110,8 +128,49 @@ fn word(value: &Value) -> String {
     }
 }
 
-fn name(row: &Row, _: u64) -> String {
-    let Row { span, depth, trace: _ } = row;
+/// What explains most, of the spans that it hit.
+fn summary(rows: &[Row<'_>]) -> Option<String> {
+    let hits = rows.iter().filter_map(|row| {
+        let event = row.event?;
+        Some((row, event, explained(event)?))
+    });
+    let (row, event, (seconds, share)) = hits.max_by(|a, b| a.2.0.total_cmp(&b.2.0))?;
+    let of = units::duration(row.span.duration_seconds);
+    let (seconds, share) = (units::duration(seconds), units::percent(share));
+    let span = Row { event: None, depth: 0, ..*row };
+    Some(format!("{seconds} of {of} ({share}) of {}: {}", name(&span), words(event)))
+}
+
+/// Seconds of the span, and the same as a share of it.
+fn explained(event: &SpanEvent) -> Option<(f64, f64)> {
+    let number = |key| match event.attributes.get(key)?.of {
+        Some(value::Of::Number(it)) => Some(it),
+        _ => None,
+    };
+    Some((number(semconv::CAUSE_DURATION)?, number(semconv::CAUSE_SHARE)?))
+}
+
+fn hit(row: &Row, event: &SpanEvent) -> String {
+    format!("{}! {}", "  ".repeat(row.depth), words(event))
+}
+
+/// What a user needs to know of it; of a kind that an older `taskscope` does not know, its name.
+fn words(event: &SpanEvent) -> String {
+    if event.name != semconv::EVENT_RTO_EPISODE {
+        return printable(&event.name);
+    }
+    let is = |key, value: &str| event.attributes.get(key).is_some_and(|it| word(it) == value);
+    let what = if is(semconv::EDGE_DIRECTION, semconv::TO_CLIENT) { "the answer" } else { "the request" };
+    let timeouts = event.attributes.get(semconv::RTO_TIMEOUTS).map(word);
+    match timeouts.as_deref() {
+        None => format!("{what} got lost and was sent again (rto)"),
+        Some("1") => format!("{what} got lost and was sent again after one time-out (rto)"),
+        Some(n) => format!("{what} got lost and was sent again after {n} time-outs (rto)"),
+    }
+}
+
+fn name(row: &Row) -> String {
+    let Row { span, event: _, depth, trace: _ } = row;
     let indent = if *depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat(depth - 1)) };
     let peer = match (span.attributes.get("network.peer.address"), span.attributes.get("network.peer.port")) {
         (Some(address), Some(port)) => format!(" ({}:{})", word(address), word(port)),
@@ -122,7 +181,7 @@ fn name(row: &Row, _: u64) -> String {
 }
 
 fn tone(row: &Row) -> Tone {
-    if row.span.status == "error" { Tone::Alarm } else { Tone::Calm }
+    if row.event.is_some() || row.span.status == "error" { Tone::Alarm } else { Tone::Calm }
 }
 
 #[cfg(test)]

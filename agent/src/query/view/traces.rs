@@ -1,11 +1,14 @@
 //! `taskscope traces`: recent traces, or one with its spans.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Refusal,
     select::Selection,
-    shapes::{self, count, text},
+    shapes::{self, count, number, text},
     sort::{self, Column},
 };
 use crate::{
@@ -14,9 +17,11 @@ use crate::{
         traces::{Trace, traces},
     },
     clock::Ktime,
-    export::{self, AttributeSink},
+    export::{self, AttributeSink, Figure},
     query::{
-        proto::{Filter, Span, TraceAnswer, TraceRoot, TraceSummary, TraceTree, TracesAnswer, Value},
+        proto::{
+            Filter, Span, SpanEvent, TraceAnswer, TraceRoot, TraceSummary, TraceTree, TracesAnswer, Value,
+        },
         snapshot::Snapshot,
     },
 };
@@ -39,6 +44,7 @@ pub(crate) fn list(snapshot: &Snapshot, filter: &Filter) -> Result<TracesAnswer,
         .filter(|it| it.spans.iter().any(|span| selection.process(&span.process)))
         .filter(|it| selection.time(ended(it)) && slower_than <= duration(it))
         .filter(|it| !filter.errors || has_error(it))
+        .filter(|it| filter.cause.as_ref().is_none_or(|cause| causes(it).any(|kind| kind == cause)))
         .collect();
     sort::sort_and_cut(&mut traces, &columns(), filter)?;
     Ok(TracesAnswer {
@@ -72,7 +78,7 @@ fn summary(trace: &Trace<'_>, snapshot: &Snapshot) -> Option<TraceSummary> {
         spans: trace.spans.len() as u64,
         services: shapes::n_services(trace.spans.iter().map(|it| &it.process)),
         status: status(has_error(trace)),
-        causes: Vec::new(),
+        causes: BTreeSet::from_iter(causes(trace)).into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -105,7 +111,21 @@ fn span(span: &span::Span, snapshot: &Snapshot) -> Span {
         duration_seconds: span.duration().as_secs_f64(),
         status: status(span.is_error()),
         attributes: attributes(span),
-        events: Vec::new(),
+        events: export::span_events(span).map(|it| event(it, snapshot)).collect(),
+    }
+}
+
+fn event(event: export::SpanEvent, snapshot: &Snapshot) -> SpanEvent {
+    let value = |value| match value {
+        Figure::Text(it) => text(it),
+        Figure::Count(it) => count(it),
+        Figure::Number(it) => number(it),
+    };
+    let attributes = event.attributes.into_iter().map(|(key, it)| (key.to_owned(), value(it)));
+    SpanEvent {
+        name: event.name.to_owned(),
+        time: snapshot.wall(event.at).0,
+        attributes: attributes.collect(),
     }
 }
 
@@ -165,6 +185,10 @@ fn has_error(trace: &Trace<'_>) -> bool {
     trace.spans.iter().any(|it| it.is_error())
 }
 
+fn causes(trace: &Trace<'_>) -> impl Iterator<Item = &'static str> {
+    trace.spans.iter().filter_map(|it| export::main_cause(it))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +215,8 @@ mod tests {
     fn filters() {
         check(|_| (), 1);
         check(|it| it.errors = true, 1);
+        check(|it| it.cause = Some("rto".to_owned()), 1);
+        check(|it| it.cause = Some("none of ours".to_owned()), 0);
         check(|it| it.slower_than_ns = Some(12_000_000), 1);
         check(|it| it.slower_than_ns = Some(12_000_001), 0);
         check(|it| it.service = Some("cart".to_owned()), 1);
