@@ -14,7 +14,9 @@ pub mod point {
     pub const CLIENT_ATTEMPTED: usize = 7;
     pub const CLIENT_RETRY: usize = 8;
     pub const CLIENT_CONN_CLOSED: usize = 9;
-    pub const COUNT: usize = 10;
+    pub const SERVER_ROUTE: usize = 10;
+    pub const SERVER_ROUTE_121: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 /// What a filter of a clsact qdisc leads to: the index into `DOORS`.
@@ -40,7 +42,7 @@ pub mod price {
 
 wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
-    pub struct GoProcess: 168 bytes {
+    pub struct GoProcess: 184 bytes {
         /// Hits of each [`point`]; the kernel half adds.
         pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.

@@ -33,6 +33,8 @@ pub const FLOWS: u32 = 16384;
 pub const PATH_BYTES: usize = 96;
 /// Bytes of a request's host that are copied; longer ones are cut.
 pub const HOST_BYTES: usize = 48;
+/// Bytes of the pattern that a request matched; of longer ones nothing is copied: cut, it would be another one's.
+pub const ROUTE_BYTES: usize = 79;
 /// The longest method of the HTTP conventions is CONNECT or OPTIONS.
 pub const METHOD_BYTES: usize = 8;
 /// Bytes of a DNS message that are copied: what fits into one without extensions.

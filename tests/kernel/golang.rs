@@ -21,13 +21,19 @@ const VARIANTS: &[(&str, OffsetsFrom)] = &[
     ("http-both-go1.27-stripped", OffsetsFrom::Table),
 ];
 
+const ROUTES: [PointName; 2] = [PointName::ServerRoute, PointName::ServerRoute121];
+
 #[test]
 fn every_point_is_found_in_every_variant() {
     for (name, offsets_from) in VARIANTS {
         let (path, binary) = open(name);
         assert_eq!(binary.refused, [], "{name}");
         let found: Vec<_> = binary.points.iter().map(|it| it.name).collect();
-        assert_eq!(found, PointName::ALL, "{name}");
+        // Its `ServeMux` finds the handler in another function, which is not looked for.
+        let has_routes = binary.version.minor != 21;
+        let is_there = |it: &&PointName| has_routes || !ROUTES.contains(it);
+        let want: Vec<_> = PointName::ALL.iter().filter(is_there).copied().collect();
+        assert_eq!(found, want, "{name}");
         assert_eq!(binary.stripped, name.contains("stripped") || name.contains("cgo"), "{name}");
         assert_eq!(binary.pie, name.contains("pie"), "{name}");
         assert_eq!(binary.offsets_from, *offsets_from, "{name}");
@@ -38,9 +44,13 @@ fn every_point_is_found_in_every_variant() {
             let first = file[point.file_offset as usize];
             match point.kind {
                 PointKind::PushRbp => assert_eq!(first, 0x55, "{name} {}", point.name),
-                // No-op, short or long conditional jump.
+                // No-op, short or long jump.
                 PointKind::AfterCall => {
-                    assert!(matches!(first, 0x90 | 0x70..=0x7f | 0x0f), "{name} {}", point.name);
+                    assert!(
+                        matches!(first, 0x90 | 0x70..=0x7f | 0x0f | 0xeb | 0xe9),
+                        "{name} {}",
+                        point.name
+                    );
                 }
                 other => panic!("{name} {}: {other:?}", point.name),
             }

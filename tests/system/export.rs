@@ -100,7 +100,10 @@ fn check_span(span: &Span, service: &str, pid: u32) {
     assert_eq!(span.attributes["http.request.method"], "GET");
     assert_eq!(span.attributes["http.response.status_code"], 503);
     assert_eq!(span.attributes["error.type"], "503");
-    assert_eq!(span.name, "GET", "a path is no name: it would be a new one for each request");
+    // A path is no name: it would be a new one for each request.
+    let route = (span.kind == Kind::Server).then_some("/status/{code}/{id}");
+    assert_eq!(span.attributes.get("http.route").and_then(|it| it.as_str()), route);
+    assert_eq!(span.name, route.map_or_else(|| "GET".to_owned(), |it| format!("GET {it}")));
     assert!(span.is_error);
     assert!(span.start_ns < span.end_ns);
 }

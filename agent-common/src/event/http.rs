@@ -1,7 +1,7 @@
 //! HTTP/1 requests of Go programs, one record for each, made when it ends.
 
 use super::Header;
-use crate::limits::{HOST_BYTES, METHOD_BYTES, PATH_BYTES};
+use crate::limits::{HOST_BYTES, METHOD_BYTES, PATH_BYTES, ROUTE_BYTES};
 
 /// Values of [`Call::side`].
 pub mod side {
@@ -38,7 +38,7 @@ wire! {
     /// A request, seen by its server or by its client. `header.ktime_ns` is its end.
     ///
     /// Addresses and ports as in [`super::sock::State`]; all zero when the connection has no identity.
-    pub struct Call: 288 bytes {
+    pub struct Call: 368 bytes {
         pub header: Header,
         pub began_ktime_ns: u64,
         /// Random bytes, made where a trace begins and handed on from begin to begin.
@@ -72,6 +72,9 @@ wire! {
         pub reserved: [u8; 3],
         /// Network namespace of a loopback connection, which means nothing elsewhere; else 0.
         pub netns: u32,
+        pub route_len: u8,
+        /// The pattern of the server's `ServeMux`, as the program registered it; of nested ones the innermost.
+        pub route: [u8; ROUTE_BYTES],
     }
 }
 
@@ -105,6 +108,8 @@ mod tests {
             ("method", offset_of!(Call, method), 120),
             ("path", offset_of!(Call, path), 128),
             ("host", offset_of!(Call, host), 224),
+            ("route_len", offset_of!(Call, route_len), 288),
+            ("route", offset_of!(Call, route), 289),
         ];
         for (name, got, want) in got {
             assert_eq!(got, want, "{name}");

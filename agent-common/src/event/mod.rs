@@ -74,13 +74,13 @@ records! {
     1 => proc::Exec, lost: PROC_RING_FULL;
     2 => proc::Exit, lost: PROC_RING_FULL;
     5 => packet::Stray, lost: PACKET_RING_FULL;
-    6 => http::Call, lost: HTTP_RING_FULL;
     7 => sock::ConnectFailed, lost: SOCK_RING_FULL;
     8 => sock::Closed, lost: SOCK_RING_FULL;
     9 => fault::Retransmit, lost: FAULT_RING_FULL;
     10 => fault::RtoEnded, lost: FAULT_RING_FULL;
     11 => udp::UdpOwner, lost: UDP_RING_FULL;
     14 => dns::DnsPacket, lost: DNS_RING_FULL;
+    15 => http::Call, lost: HTTP_RING_FULL;
 }
 
 #[cfg(test)]

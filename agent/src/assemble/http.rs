@@ -44,6 +44,7 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         ended: Ktime(call.header.ktime_ns),
         method: texts.get(method),
         path: texts.get(&target[..query.unwrap_or(target.len())]),
+        route: route(cut(&call.route, call.route_len)).map(|it| texts.get(it)),
         has_query: query.is_some(),
         host: texts.get(cut(&call.host, call.host_len)),
         outcome,
@@ -52,6 +53,12 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         goid: call.goid,
         stalls: None,
     })
+}
+
+/// `[METHOD ][HOST]/[PATH]` is a pattern of `ServeMux`; of Go before 1.22 `[HOST]/[PATH]`.
+fn route(pattern: &[u8]) -> Option<&[u8]> {
+    let path = pattern.iter().position(|byte| *byte == b'/')?;
+    Some(&pattern[path..])
 }
 
 fn outcome(call: &Call, side: Side) -> Option<Outcome> {

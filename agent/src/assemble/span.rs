@@ -108,6 +108,8 @@ pub struct Span {
     pub method: Arc<str>,
     /// Without query; cut at `limits::PATH_BYTES`.
     pub path: Arc<str>,
+    /// The pattern that the server matched, without method and host: `/items/{id}`. `None`: not known.
+    pub route: Option<Arc<str>>,
     /// Whether there was a query: its values are never copied out of the kernel half's record.
     pub has_query: bool,
     /// `Host` as the program wrote it, port included.

@@ -9,6 +9,10 @@ use crate::vitals::{Vital, Vitals};
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box for each event would not be free"
+)]
 pub enum Decoded {
     Event(Event),
     /// Apart from events: it is of any length, and most events are small.

@@ -263,6 +263,7 @@ mod tests {
             ended: Ktime(second * 1_000_000_000),
             method: "GET".into(),
             path: "/".into(),
+            route: None,
             has_query: false,
             host: "".into(),
             outcome: Outcome::Status(status),

@@ -33,6 +33,7 @@ pub(super) struct Key {
     pub(super) process: Option<ByIdentity>,
     pub(super) is_server: bool,
     pub(super) method: &'static str,
+    pub(super) route: Option<Arc<str>>,
     pub(super) status: Option<u16>,
     pub(super) error_type: Option<Cow<'static, str>>,
     /// Of clients only: what a client writes to us is not ours to bound.
@@ -118,6 +119,7 @@ fn key(span: &Span) -> Key {
         process: Some(ByIdentity(Arc::clone(&span.process))),
         is_server: span.side == Side::Server,
         method: semconv::method(&span.method),
+        route: span.route.as_ref().map(Arc::clone),
         status: span.status(),
         error_type: semconv::error_type(span),
         server,
@@ -130,6 +132,7 @@ fn overflow(side: Side) -> Key {
         process: None,
         is_server,
         method: semconv::METHOD_OTHER,
+        route: None,
         status: None,
         error_type: None,
         server: None,

@@ -40,6 +40,7 @@ pub const HOST_NAME: &str = "host.name";
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
 pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
+pub const HTTP_ROUTE: &str = "http.route";
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 pub const URL_PATH: &str = "url.path";
 pub const SERVER_ADDRESS: &str = "server.address";

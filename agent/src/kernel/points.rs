@@ -53,6 +53,8 @@ rows! {
     ServerEnd, "server_end", SERVER_END, End;
     ServerHijacked, "server_hijacked", SERVER_HIJACKED, Trap;
     ServerDeferred, "server_deferred", SERVER_DEFERRED, Trap;
+    ServerRoute, "server_route", SERVER_ROUTE, Trap;
+    ServerRoute121, "server_route_121", SERVER_ROUTE_121, Trap;
     ClientBegin, "client_begin", CLIENT_BEGIN, Begin;
     ClientConn, "client_conn", CLIENT_CONN, Trap;
     ClientSent, "client_sent", CLIENT_SENT, Begin;

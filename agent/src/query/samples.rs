@@ -226,6 +226,7 @@ fn span(
         ended: at(micros.1),
         method: "GET".into(),
         path: "/cart".into(),
+        route: None,
         has_query: false,
         host: "cart:8080".into(),
         outcome: Outcome::Status(status),

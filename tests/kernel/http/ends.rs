@@ -13,7 +13,7 @@ use agent_common::{
 use rustix::process::Signal;
 use tests::{Target, eventually, paths::built, require_bpf};
 
-use super::scene::{Calls, Scene, assert_joined, call, text};
+use super::scene::{Calls, Scene, assert_joined, call, route, text};
 
 #[test]
 fn each_way_to_end_is_told_apart() {
@@ -51,6 +51,8 @@ fn each_way_to_end_is_told_apart() {
         assert_eq!((server.end, server.status), served, "{path}");
         assert_eq!((client.end, client.status), asked, "{path}");
         assert_joined(client, server);
+        let pattern = if dir.starts_with("status/") { "status/{code}" } else { dir };
+        assert_eq!((route(client), route(server)), ("", &*format!("/{pattern}/{{id}}")), "{path}");
     }
     scene.assert_nothing_lost_or_left();
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod ends;
+mod routes;
 mod scene;
 
 use agent::kernel::{Forms, Options};

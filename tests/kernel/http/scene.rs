@@ -29,12 +29,23 @@ impl Scene {
     }
 
     #[track_caller]
-    pub(super) fn open_by(mut observer: Observer, name: &str, args: &[&str]) -> Self {
+    pub(super) fn open_by(observer: Observer, name: &str, args: &[&str]) -> Self {
+        Self::start(observer, &[], name, args)
+    }
+
+    /// With these variables in the server's environment.
+    #[track_caller]
+    pub(super) fn open_in(env: &[(&str, &str)], name: &str, args: &[&str]) -> Self {
+        Self::start(Observer::load(), env, name, args)
+    }
+
+    #[track_caller]
+    fn start(mut observer: Observer, env: &[(&str, &str)], name: &str, args: &[&str]) -> Self {
         let exe = built(name);
         // Without randomisation all processes of a file have their tables at the same addresses, so that
         // clients can be watched before they run.
         let mut command = Command::new("setarch");
-        command.arg("-R").arg(&exe).args(args);
+        command.arg("-R").arg(&exe).args(args).envs(env.iter().copied());
         let server = Target::start(command);
         let (file, plan) = observer.attach(server.pid());
         observer.watch(server.pid(), plan.process);
@@ -114,6 +125,10 @@ pub(super) fn assert_joined(client: &Call, server: &Call) {
 
 pub(super) fn text(call: &Call) -> &str {
     std::str::from_utf8(&call.path[..usize::from(call.path_len)]).expect("our paths are ASCII")
+}
+
+pub(super) fn route(call: &Call) -> &str {
+    std::str::from_utf8(&call.route[..usize::from(call.route_len)]).expect("our patterns are ASCII")
 }
 
 pub(super) fn call(event: &Event) -> Option<Call> {

@@ -4,10 +4,11 @@ use agent_common::{
     counter,
     event::http::{end, joined_by, side},
     layout::{GoProcess, point},
+    limits::ROUTE_BYTES,
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, call_key, close, conn, finish, front::Front, goroutine, line, regs, root, trace};
+use super::{begin, call_key, close, conn, finish, front::Front, goroutine, key, line, regs, root, trace};
 use crate::{
     emit,
     gate::{self, Task},
@@ -72,6 +73,40 @@ fn place(ctx: &ProbeContext, process: &GoProcess, response: u64) -> Option<conn:
     let goid = goroutine(ctx, process.g_goid)?;
     let object: u64 = read::user(response + u64::from(process.response_conn))?;
     Some(conn::Place { interface: object + u64::from(process.conn_rwc), goid })
+}
+
+/// After `(*ServeMux).findHandler` in `(*ServeMux).ServeHTTP`: rcx, rdi = pattern.
+#[uprobe(multi)]
+fn server_route(ctx: ProbeContext) -> u32 {
+    matched(&ctx, point::SERVER_ROUTE)
+}
+
+/// After `(*serveMux121).findHandler`, which is in its place when the program asks for the mux of Go 1.21.
+#[uprobe(multi)]
+fn server_route_121(ctx: ProbeContext) -> u32 {
+    matched(&ctx, point::SERVER_ROUTE_121)
+}
+
+/// Where muxes are nested the innermost comes last, and one that finds nothing does not take away what an outer one
+/// has found.
+#[inline(always)]
+fn matched(ctx: &ProbeContext, point: usize) -> u32 {
+    let Some((task, process)) = gate::watched(point) else {
+        return 0;
+    };
+    let (at, len) = (regs(ctx).rcx, regs(ctx).rdi);
+    if len == 0 || (ROUTE_BYTES as u64) < len {
+        return 0;
+    }
+    if let Some(key) = key(ctx, task, process)
+        && let Some(call) = SERVED.get_ptr_mut(key)
+        && trace(call).is_some()
+    {
+        // SAFETY: the entry stays valid while the program runs, and only this goroutine looks it up.
+        let call = unsafe { &mut *call };
+        call.route_len = read::go_string([at, len], &mut call.route);
+    }
+    0
 }
 
 /// `net/http.(*response).finishRequest`: rax = *response. The handler has returned.

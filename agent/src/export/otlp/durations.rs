@@ -82,6 +82,7 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
         return vec![yes(semconv::METRIC_OVERFLOW)];
     }
     let mut attributes = vec![text(semconv::HTTP_REQUEST_METHOD, key.method)];
+    attributes.extend(key.route.as_deref().map(|it| text(semconv::HTTP_ROUTE, it)));
     attributes.extend(key.status.map(|it| int(semconv::HTTP_RESPONSE_STATUS_CODE, it)));
     attributes.extend(key.error_type.as_deref().map(|it| text(semconv::ERROR_TYPE, it)));
     if let Some((address, port)) = &key.server {

@@ -82,7 +82,7 @@ impl Addresses {
 /// <https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/trace/v1/trace.proto>.
 fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u8>) {
     let method = semconv::method(&span.method);
-    let name = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
+    let method = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
     let kind = match span.side {
         Side::Server => SpanKind::Server,
         Side::Client => SpanKind::Client,
@@ -98,7 +98,11 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     if let Some(parent) = span.parent {
         bytes(out, 4, &parent.0);
     }
-    bytes(out, 5, name.as_bytes());
+    // Of low cardinality, as the conventions ask.
+    match &span.route {
+        Some(route) => bytes(out, 5, format!("{method} {route}").as_bytes()),
+        None => bytes(out, 5, method.as_bytes()),
+    }
     number(out, 6, kind as u64);
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
@@ -181,6 +185,9 @@ pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
         out.text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method);
     }
     out.text(semconv::URL_PATH, &span.path);
+    if let Some(route) = &span.route {
+        out.text(semconv::HTTP_ROUTE, route);
+    }
     let (address, port) = server(span);
     if let Some(address) = address {
         out.text(semconv::SERVER_ADDRESS, &address);

@@ -62,6 +62,7 @@ pub(super) fn span(n: u64) -> Span {
         ended: Ktime(1_001_000_000),
         method: "GET".into(),
         path: "/cart".into(),
+        route: None,
         has_query: false,
         host: "shop:8080".into(),
         outcome: Outcome::Status(200),

@@ -83,7 +83,10 @@ impl<R: ReadAt> Finder<'_, R> {
     ) -> Result<Vec<Point>, RefusalReason> {
         let (range, code) = self.code(caller)?;
         let Some(target) = self.symbols.function(callee) else {
-            return Err(RefusalReason::NoCall { caller, callee });
+            return Err(match name.need() {
+                Need::MayBeUnlinked => RefusalReason::Absent { symbol: callee },
+                Need::Must | Need::Should => RefusalReason::NoCall { caller, callee },
+            });
         };
         let addresses = after_calls(&code, range.start, target.start).map_err(|none| match none {
             NoAfterCall::NoCall => RefusalReason::NoCall { caller, callee },

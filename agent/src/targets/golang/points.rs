@@ -111,11 +111,17 @@ const fn after(callee: &'static str) -> Place {
     Place::AfterCall { caller: TRANSPORT_ROUND_TRIP, callee }
 }
 
+const fn after_route(callee: &'static str) -> Place {
+    Place::AfterCall { caller: "net/http.(*ServeMux).ServeHTTP", callee }
+}
+
 point_names! {
     ServerBegin = "server begin", Server, Must, Place::Entry("net/http.serverHandler.ServeHTTP");
     ServerEnd = "server end", Server, Must, Place::Entry("net/http.(*response).finishRequest");
     ServerHijacked = "server hijacked", Server, MayBeUnlinked, Place::Entry("net/http.(*conn).hijackLocked");
     ServerDeferred = "server deferred", Server, Should, Place::Entry("net/http.(*conn).serve.func1");
+    ServerRoute = "server route", Server, MayBeUnlinked, after_route("net/http.(*ServeMux).findHandler");
+    ServerRoute121 = "server route 1.21", Server, MayBeUnlinked, after_route("net/http.(*serveMux121).findHandler");
     ClientBegin = "client begin", Client, Must, Place::Entry(TRANSPORT_ROUND_TRIP);
     ClientConn = "client connection", Client, Should, after(GET_CONN);
     ClientSent = "client sent", Client, Must, Place::Entry(PERSIST_ROUND_TRIP);

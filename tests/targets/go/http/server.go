@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"taskscope.test/serve"
@@ -57,6 +58,11 @@ func routes(rounds int) http.Handler {
 	mux.HandleFunc("/big/{id}", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, bytes.Repeat([]byte("x"), bigBytes))
 	})
+	// A mux behind a mux: what the inner one matched is the route, unless it matched nothing.
+	inner := http.NewServeMux()
+	inner.HandleFunc("GET /inner/found/{id}", func(w http.ResponseWriter, r *http.Request) { write(w, []byte(r.URL.Path)) })
+	inner.HandleFunc("/inner/"+strings.Repeat("long/", 16)+"{id}", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("/inner/", copied(inner))
 	mux.HandleFunc("POST /post/{id}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if err != nil {
@@ -66,6 +72,11 @@ func routes(rounds int) http.Handler {
 		write(w, []byte(strconv.FormatInt(n, 10)))
 	})
 	return mux
+}
+
+// copied hands a copy of the request on, as middleware does that adds something to its context.
+func copied(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r.Clone(r.Context())) })
 }
 
 func status(w http.ResponseWriter, r *http.Request) {
