@@ -24,7 +24,9 @@ wire! {
         pub class: u8,
         /// One of [`super::sock::role`].
         pub role: u8,
-        pub reserved: [u8; 6],
+        pub reserved: [u8; 2],
+        /// Episodes of time-outs of this socket so far, the one that lasts included.
+        pub episodes: u32,
     }
 }
 
@@ -72,6 +74,7 @@ mod tests {
             ("remote_port", offset_of!(Retransmit, remote_port), 78),
             ("class", offset_of!(Retransmit, class), 80),
             ("role", offset_of!(Retransmit, role), 81),
+            ("episodes", offset_of!(Retransmit, episodes), 84),
         ];
         let ended = [
             ("cookie", offset_of!(RtoEnded, cookie), 24),

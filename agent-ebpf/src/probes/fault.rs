@@ -70,7 +70,8 @@ fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
             remote_port: state.remote_port,
             class: class as u8,
             role: state.role,
-            reserved: [0; 6],
+            reserved: [0; 2],
+            episodes: state.rto_episodes,
         });
     }
     0
@@ -142,6 +143,11 @@ fn tcp_ca(ctx: BtfTracePointContext) -> i32 {
         let pending: u8 = read::field(tcp, offset!(TCP_LAYOUT.icsk_pending));
         // Else the path takes only smaller segments: nothing timed out.
         if pending == TIMER_NONE {
+            if !was_lost {
+                // The end of the episode before was not seen, if this is not zero: the kernel leaves out a hit that
+                // interrupts another one.
+                state.rto_since_ktime_ns = 0;
+            }
             expired(tcp, state);
         }
     } else {

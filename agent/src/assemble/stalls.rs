@@ -1,9 +1,10 @@
 //! Retransmission time-outs of connections, and the requests that were open meanwhile.
 //!
 //! timer fired --a request of the connection ends--> on its span
+//! on its span, not over --acknowledged again, or not in time--> the span goes on
 //! timer fired --acknowledged again--> over --a request ends, has ended, or none in time--> told, with its ids if there are any
 //!
-//! In HTTP/1 the requests of a connection follow each other. Of those that were open when the timer fired the one
+//! What brings the answer may be acknowledged only with the next request: then the request ends first. In HTTP/1 the requests of a connection follow each other. Of those that were open when the timer fired the one
 //! that ends first had the connection; another one was only waiting for it. So each end has one span of an episode.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
@@ -33,7 +34,10 @@ const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
 const MAX_ON_SPAN: usize = 8;
 /// Over, and not told yet.
 const MAX_WAITING: usize = 1024;
-/// So long after the end of the episode: the answer that was held up is there by then, if nothing else holds it up.
+/// Spans that wait for the end of an episode. More go on without it.
+const MAX_HELD: usize = 1024;
+/// So long after the end of the episode the answer that was held up is there, if nothing else holds it up; and so
+/// long after the end of a request it is known that the answer had come.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
@@ -42,12 +46,21 @@ pub(super) struct Stalls {
     /// One for each, the oldest first.
     by_age: VecDeque<(Ktime, Tuple)>,
     waiting: VecDeque<Waiting>,
+    held: VecDeque<Held>,
+}
+
+/// Of all sockets. A later episode of a socket is another one even when the end of that before was not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct EpisodeId {
+    cookie: u64,
+    /// Among those of the socket.
+    number: u32,
 }
 
 /// A timer fired, and not much later, or never, something was acknowledged again.
 #[derive(Debug)]
 struct Episode {
-    cookie: u64,
+    id: EpisodeId,
     fired: Ktime,
     sender: SocketAddr,
     over: Option<StallOver>,
@@ -61,8 +74,15 @@ struct Waiting {
     since: Ktime,
     incident: Incident,
     tuple: Tuple,
-    cookie: u64,
-    fired: Ktime,
+    episode: EpisodeId,
+}
+
+/// A span that ended while an episode lasted.
+#[derive(Debug)]
+struct Held {
+    since: Ktime,
+    tuple: Tuple,
+    span: Span,
 }
 
 impl Stalls {
@@ -74,11 +94,12 @@ impl Stalls {
         };
         let tuple = unordered(sender, other, record.netns);
         let episodes = self.episodes.entry(tuple).or_default();
-        if episodes.iter().any(|it| it.cookie == record.cookie && it.over.is_none()) {
+        let id = EpisodeId { cookie: record.cookie, number: record.episodes };
+        if episodes.iter().any(|it| it.id == id) {
             return;
         }
         let fired = Ktime(record.header.ktime_ns);
-        episodes.push(Episode { cookie: record.cookie, fired, sender, over: None, own: None, peer: None });
+        episodes.push(Episode { id, fired, sender, over: None, own: None, peer: None });
         self.by_age.push_back((now, tuple));
         if MAX_EPISODES < self.by_age.len() && self.forget_oldest() {
             vitals.add(Vital::StallsNotKept, 1);
@@ -94,30 +115,46 @@ impl Stalls {
             return told(incident);
         };
         let tuple = unordered(sender, other, record.netns);
-        let of_tuple = self.episodes.get_mut(&tuple).into_iter().flatten();
-        let mut open = of_tuple.filter(|it| it.cookie == record.cookie && it.over.is_none());
-        let Some(episode) = open.next() else {
+        let id = EpisodeId { cookie: record.cookie, number: record.episodes };
+        let mut of_tuple = self.episodes.get_mut(&tuple).into_iter().flatten();
+        let Some(episode) = of_tuple.find(|it| it.id == id) else {
             return told(incident);
         };
         episode.over = Some(StallOver { lasted: *lasted, expiries: *expiries });
-        let (cookie, fired) = (episode.cookie, episode.fired);
         if MAX_WAITING <= self.waiting.len() {
             return told(incident);
         }
-        self.waiting.push_back(Waiting { since: now, incident, tuple, cookie, fired });
+        self.waiting.push_back(Waiting { since: now, incident, tuple, episode: id });
         None
     }
 
-    /// Puts on the span what its connection went through while it was open.
-    pub(super) fn witness(&mut self, span: &mut Span, netns: u32, vitals: &Vitals) {
+    /// Puts on the span what its connection went through while it was open, and gives it back unless it is to wait for
+    /// the end of that.
+    pub(super) fn witness(
+        &mut self,
+        mut span: Span,
+        netns: u32,
+        now: Ktime,
+        vitals: &Vitals,
+    ) -> Option<Span> {
         let (Some(local), Some(peer)) = (span.local, span.peer) else {
-            return;
+            return Some(span);
         };
         if self.episodes.is_empty() {
-            return;
+            return Some(span);
         }
+        let tuple = unordered(local, peer, netns);
+        self.put_on(&mut span, local, &tuple, vitals);
+        if is_whole(&span) || MAX_HELD <= self.held.len() {
+            return Some(span);
+        }
+        self.held.push_back(Held { since: now, tuple, span });
+        None
+    }
+
+    fn put_on(&mut self, span: &mut Span, local: SocketAddr, tuple: &Tuple, vitals: &Vitals) {
         let ids = span.ids();
-        for episode in self.episodes.get_mut(&unordered(local, peer, netns)).into_iter().flatten() {
+        for episode in self.episodes.get_mut(tuple).into_iter().flatten() {
             let is_own = episode.sender == local;
             let seen_by = if is_own { &mut episode.own } else { &mut episode.peer };
             if seen_by.is_some() || episode.fired < span.began || span.ended < episode.fired {
@@ -132,6 +169,34 @@ impl Stalls {
                 continue;
             }
             stalls.kept.push(Stall { fired: episode.fired, sender, over: episode.over });
+        }
+    }
+
+    /// Spans that have waited, and know the end of what they went through, or wait no longer.
+    pub(super) fn release(&mut self, now: Ktime) -> Vec<Span> {
+        let mut released = Vec::new();
+        for mut held in std::mem::take(&mut self.held) {
+            self.complete(&mut held);
+            if is_whole(&held.span) || PATIENCE <= now.since(held.since) {
+                released.push(held.span);
+            } else {
+                self.held.push_back(held);
+            }
+        }
+        released
+    }
+
+    /// Tells a span what is over by now.
+    fn complete(&self, Held { tuple, span, .. }: &mut Held) {
+        let (ids, side) = (span.ids(), span.side);
+        let episodes = self.episodes.get(tuple).map_or(&[][..], Vec::as_slice);
+        for stall in span.stalls.iter_mut().flat_map(|it| &mut it.kept) {
+            let is_own = stall.sender == side;
+            let mut fitting = episodes.iter().filter(|it| {
+                let seen_by = if is_own { it.own } else { it.peer };
+                it.fired == stall.fired && seen_by == Some(ids)
+            });
+            stall.over = stall.over.or_else(|| fitting.next()?.over);
         }
     }
 
@@ -152,7 +217,7 @@ impl Stalls {
     /// The sender's own span, if there is one.
     fn seen_by(&self, waiting: &Waiting) -> Option<SpanIds> {
         let mut episodes = self.episodes.get(&waiting.tuple)?.iter();
-        let episode = episodes.find(|it| (it.cookie, it.fired) == (waiting.cookie, waiting.fired))?;
+        let episode = episodes.find(|it| it.id == waiting.episode)?;
         episode.own.or(episode.peer)
     }
 
@@ -177,6 +242,11 @@ impl Stalls {
         }
         episode.own.or(episode.peer).is_none()
     }
+}
+
+/// Whether it knows the end of all that it went through.
+fn is_whole(span: &Span) -> bool {
+    span.stalls.iter().flat_map(|it| &it.kept).all(|it| it.over.is_some())
 }
 
 fn ends(local: ([u8; 16], u16), remote: ([u8; 16], u16)) -> Option<(SocketAddr, SocketAddr)> {

@@ -41,6 +41,14 @@ use crate::{
     vitals::{Vital, Vitals},
 };
 
+/// What others are told of that happened before.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Spans that waited for the end of what their connections went through.
+    pub spans: Batch,
+    pub events: Vec<NetworkEvent>,
+}
+
 /// What a batch of events gave, for those who come after.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -189,7 +197,7 @@ impl State {
             match event {
                 Event::Closed(it) => self.socket(&it.row, Some(Ktime(it.header.ktime_ns)), now),
                 Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
-                Event::Call(it) => spans.extend(self.call(it)),
+                Event::Call(it) => spans.extend(self.call(it, now)),
                 Event::Stray(it) => self.stray(it, now),
                 // The number of segments is in the socket.
                 Event::RtoEnded(_) | Event::Retransmit(_) => {}
@@ -202,12 +210,7 @@ impl State {
         }
         self.settle(now);
         self.vitals.add(Vital::EventsAssembled, events.len() as u64);
-        // Who keeps it counts spans: room for more of them would be memory that nobody counts.
-        spans.shrink_to_fit();
-        let spans = Arc::new(spans);
-        if !spans.is_empty() {
-            self.traces.add(Arc::clone(&spans));
-        }
+        let spans = self.keep(spans);
         let told = failures.iter().filter_map(|it| self.dials.failed(ConnectFailure::clone(it), now));
         self.told.extend(told);
         let mut incidents = self.happened();
@@ -215,17 +218,29 @@ impl State {
         Output { spans, failures, incidents }
     }
 
-    /// What others are to be told of since the last time. Some of it waits to hear of the request that it happened to.
+    fn keep(&mut self, mut spans: Vec<Span>) -> Batch {
+        // Who keeps it counts spans: room for more of them would be memory that nobody counts.
+        spans.shrink_to_fit();
+        let spans = Arc::new(spans);
+        if !spans.is_empty() {
+            self.traces.add(Arc::clone(&spans));
+        }
+        spans
+    }
+
+    /// What others are to be told of since the last time. Some of it waits to hear of the request that it happened to,
+    /// and some requests wait to hear how long it lasted.
     #[must_use]
-    pub fn told(&mut self, now: Ktime) -> Vec<NetworkEvent> {
+    pub fn told(&mut self, now: Ktime) -> Told {
+        let spans = self.stalls.release(now);
         self.told.extend(self.stalls.settle(now));
         self.told.extend(self.dials.settle(now));
-        std::mem::take(&mut self.told)
+        Told { spans: self.keep(spans), events: std::mem::take(&mut self.told) }
     }
 
     /// As [`State::told`], when there is no time to wait any more.
     #[must_use]
-    pub fn last_told(&mut self) -> Vec<NetworkEvent> {
+    pub fn last_told(&mut self) -> Told {
         self.told(Ktime(u64::MAX))
     }
 
@@ -446,17 +461,16 @@ impl State {
         }
     }
 
-    fn call(&mut self, call: &Call) -> Option<Span> {
+    fn call(&mut self, call: &Call, now: Ktime) -> Option<Span> {
         let Some(known) = self.directory.get(Tgid(call.header.tgid)) else {
             self.vitals.add(Vital::SpansUnknownProcess, 1);
             return None;
         };
-        let Some(mut span) = http::span(call, &known.process, &mut self.texts) else {
+        let Some(span) = http::span(call, &known.process, &mut self.texts) else {
             self.vitals.add(Vital::RecordsContradictory, 1);
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);
-        self.stalls.witness(&mut span, call.netns, &self.vitals);
         self.dials.request(&span);
         // A request that both ends saw is counted by its client; one that got no connection is on no edge.
         if call.joined_by != joined_by::CONNECTION && call.end != end::NO_CONNECTION {
@@ -465,7 +479,7 @@ impl State {
                 None => self.vitals.add(Vital::RequestsWithoutEdge, 1),
             }
         }
-        Some(span)
+        self.stalls.witness(span, call.netns, now, &self.vitals)
     }
 }
 

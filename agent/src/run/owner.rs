@@ -25,7 +25,7 @@ use crate::{
         resolutions::ResolutionSeries,
         services::{Answer, Question},
         span::Batch,
-        state::{State, Wishes},
+        state::{State, Told, Wishes},
     },
     clock::{self, Clock, Ktime},
     config::settings::Settings,
@@ -137,11 +137,11 @@ impl Owner {
                 self.next_tick = now.plus(TICK);
                 self.tick(now);
             }
-            let events = self.state.told(now);
-            self.tell(events);
+            let told = self.state.told(now);
+            self.tell(told);
         }
-        let events = self.state.last_told();
-        self.tell(events);
+        let told = self.state.last_told();
+        self.tell(told);
         self.publish(clock::now());
     }
 
@@ -189,8 +189,7 @@ impl Owner {
         self.introduce(strangers);
         let output = self.state.events(events, clock::now());
         output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
-        output.spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
-        self.export(output.spans);
+        self.spans(output.spans);
         self.happened(&output.incidents);
     }
 
@@ -206,7 +205,8 @@ impl Owner {
         incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
     }
 
-    fn tell(&self, mut events: Vec<NetworkEvent>) {
+    fn tell(&mut self, Told { spans, mut events }: Told) {
+        self.spans(spans);
         let Some(outlet) = &self.outlets.events else {
             return;
         };
@@ -236,7 +236,8 @@ impl Owner {
         }
     }
 
-    fn export(&self, spans: Batch) {
+    fn spans(&mut self, spans: Batch) {
+        spans.iter().for_each(|it| self.detectors.input(Input::Span(it)));
         let Some(outlet) = &self.outlets.spans else {
             return;
         };

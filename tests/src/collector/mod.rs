@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-pub use otlp::{Kind, Log, Metric, Received, Span, Value};
+pub use otlp::{Attributes, Kind, Log, Metric, Received, Span, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

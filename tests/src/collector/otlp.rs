@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Error;
 pub use serde_json::Value;
 
-type Attributes = BTreeMap<String, Value>;
+pub type Attributes = BTreeMap<String, Value>;
 
 /// In the order of arrival.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,7 +1,7 @@
 //! Time-outs of connections on the spans of their requests, and failed connects of requests.
 //!
-//! Stories of milliseconds: `fired LOCAL REMOTE` and `over LOCAL REMOTE`, of the sender's socket; `client` or `server
-//! N BEGAN LOCAL REMOTE` is the end of the request whose ids are N; `dialled N BEGAN HOST` one that got no connection;
+//! Stories of milliseconds: `fired LOCAL REMOTE` and `over LOCAL REMOTE`, of the sender's socket, and of its Nth episode
+//! with a number at the end; `client` or `server N BEGAN LOCAL REMOTE` is the end of the request whose ids are N; `dialled N BEGAN HOST` one that got no connection;
 //! `refused BEGAN SERVER` a connect. ` + ` joins what the kernel half told at once.
 
 use agent_common::event::{
@@ -44,11 +44,43 @@ fn what_is_told_at_once_is_known_before_the_request_ends() {
     );
 }
 
+/// Who has the answer acknowledges it with the next request, which may be heard of later.
 #[test]
-fn a_request_that_gives_up_first_has_no_end_of_it() {
+fn a_request_that_ends_first_waits_for_the_end_of_it() {
+    check("1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 3399 tick", "");
     check(
-        "1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 1900 over a:5 b:80",
-        "1: to_server 1200; told with 1",
+        "1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 3399 over a:5 b:80",
+        "1: to_server 1200 over; told with 1",
+    );
+    check("1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 3400 tick", "1: to_server 1200");
+    check("1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 1500 last", "1: to_server 1200");
+    // Both of its ends.
+    check(
+        "1200 fired b:80 a:5; 1300 server 2 910 b:80 a:5; 1300 client 1 900 a:5 b:80; 1400 over b:80 a:5",
+        "2: to_client 1200 over; 1: to_client 1200 over; told with 2",
+    );
+    // Of two it knows one.
+    check(
+        "1000 fired a:5 b:80; 1100 over a:5 b:80; 1200 fired b:80 a:5; 1400 client 1 900 a:5 b:80; 3400 tick",
+        "told with 1; 1: to_server 1000 over, to_client 1200",
+    );
+}
+
+#[test]
+fn no_more_requests_wait_for_it_than_their_bound() {
+    let fired: String = (1..=1025).map(|it| format!("1000 fired a:{it} b:80; ")).collect();
+    let ended: String = (1..=1025).map(|it| format!("1100 client 1 900 a:{it} b:80; ")).collect();
+    assert_eq!(tell(&format!("{fired}{ended}")).0.len(), 1);
+    assert_eq!(tell(&format!("{fired}{ended}3100 tick")).0.len(), 1025);
+}
+
+/// As when the ring is full.
+#[test]
+fn an_episode_whose_end_is_not_heard_hides_no_other() {
+    check(
+        "1200 fired a:5 b:80; 1400 client 1 900 a:5 b:80; 3400 tick; 4000 fired a:5 b:80 2; 4100 over a:5 b:80 2; \
+         4200 client 2 3900 a:5 b:80",
+        "1: to_server 1200; 2: to_server 4000 over; told with 2",
     );
 }
 
@@ -90,8 +122,8 @@ fn of_two_requests_the_first_to_end_had_the_connection() {
 #[test]
 fn an_episode_has_many_records_and_a_connection_many_episodes() {
     check(
-        "1200 fired a:5 b:80; 1600 fired a:5 b:80; 1700 over a:5 b:80; 2000 fired a:5 b:80; \
-         2100 over a:5 b:80; 2200 client 1 900 a:5 b:80",
+        "1200 fired a:5 b:80; 1600 fired a:5 b:80; 1700 over a:5 b:80; 2000 fired a:5 b:80 2; \
+         2100 over a:5 b:80 2; 2200 client 1 900 a:5 b:80",
         "1: to_server 1200 over, to_server 2000 over; told with 1; told with 1",
     );
 }
@@ -99,7 +131,9 @@ fn an_episode_has_many_records_and_a_connection_many_episodes() {
 #[test]
 fn a_span_has_no_more_than_its_bound() {
     let episodes = |n| {
-        (0..n).map(|it| 1000 + it * 20).map(|it| format!("{it} fired a:5 b:80; {} over a:5 b:80; ", it + 10))
+        (0..n)
+            .map(|it| (it, 1000 + it * 20))
+            .map(|(n, at)| format!("{at} fired a:5 b:80 {n}; {} over a:5 b:80 {n}; ", at + 10))
     };
     let story = format!("{}1900 client 1 900 a:5 b:80", episodes(10).collect::<String>());
     let (spans, _, vitals) = tell(&story);
@@ -110,7 +144,8 @@ fn a_span_has_no_more_than_its_bound() {
 #[test]
 fn episodes_are_bounded_and_those_forgotten_too_early_are_counted() {
     let story: String = (0..4100).map(|it| format!("1000 fired a:{} b:80; ", it + 1)).collect();
-    let (spans, _, vitals) = tell(&format!("{story}1900 client 1 900 a:4 b:80; 1900 client 2 900 a:5 b:80"));
+    let (spans, _, vitals) =
+        tell(&format!("{story}1900 client 1 900 a:4 b:80; 1900 client 2 900 a:5 b:80; 3900 tick"));
     assert_eq!(vitals.get(Vital::StallsNotKept), 4);
     assert_eq!(spans.iter().map(|it| it.stalls.is_some()).collect::<Vec<_>>(), [false, true]);
 }
@@ -175,7 +210,9 @@ fn tell(story: &str) -> (Vec<Span>, Vec<String>, Arc<Vitals>) {
                 state.told(now)
             }
         };
-        lines.extend(made.iter().map(|it| {
+        lines.extend(made.spans.iter().filter_map(said));
+        spans.extend(made.spans.iter().cloned());
+        lines.extend(made.events.iter().map(|it| {
             assert!(matches!(it.what, What::ConnectFailed(_) | What::Incident(_)));
             it.span.map_or("told".to_owned(), |(trace, _)| format!("told with {}", trace.0[0]))
         }));
@@ -204,15 +241,17 @@ fn millis(word: &str) -> Ktime {
 fn event(words: &[&str]) -> Event {
     let now = millis(words[0]);
     match words[1..] {
-        ["fired", local, remote] => {
+        ["fired", local, remote, ref number @ ..] => {
             let mut record = Retransmit { header: header(now), ..Retransmit::zeroed() };
+            record.episodes = number.first().map_or(1, |it| it.parse().unwrap());
             (record.cookie, record.class) = (isn(local).into(), class::RTO as u8);
             (record.local, record.local_port) = address(local);
             (record.remote, record.remote_port) = address(remote);
             Event::Retransmit(record)
         }
-        ["over", local, remote] => {
+        ["over", local, remote, ref number @ ..] => {
             let mut record = RtoEnded { header: header(now), expiries: 3, ..RtoEnded::zeroed() };
+            record.episodes = number.first().map_or(1, |it| it.parse().unwrap());
             record.cookie = isn(local).into();
             (record.local, record.local_port) = address(local);
             (record.remote, record.remote_port) = address(remote);
