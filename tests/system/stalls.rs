@@ -116,6 +116,15 @@ fn a_failed_connect_is_told_with_the_request_that_wanted_it() {
     println!("{} {:?}", span.name, span.attributes);
     assert_eq!((&span.trace_id, span.kind), (&log.trace_id, Kind::Client));
     assert_eq!(span.attributes["error.type"], "connect_failed");
+    assert_eq!(span.attributes["taskscope.cause.kind"], "connect");
+    let (name, event) = &span.events[0];
+    assert_eq!((name.as_str(), &event["error.type"]), ("taskscope.connect.failed", &"refused".into()));
+    assert_eq!(event["taskscope.connect.duration"], log.attributes["taskscope.connect.duration"]);
+    let share = event["taskscope.cause.share"].as_f64().unwrap();
+    assert!(0.0 < share && share <= 1.0, "{event:?}");
+    let listed = agent.items(["traces", "--cause", "connect"]);
+    assert!(listed.iter().any(|it| it["trace_id"] == span.trace_id.as_str()), "{listed:?}");
+    assert!(agent.items(["traces", "--cause", "rto"]).is_empty());
     assert!(span.start_ns < log.time_ns, "{span:?} {log:?}");
 }
 

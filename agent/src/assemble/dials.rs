@@ -4,62 +4,48 @@
 //! began and which ended without a connection when the connect did, if there was no second one like that.
 //!
 //! failed --requests that end with it are known--> told, with ids if there was one
+//! no connection --connects that end with it are known--> the span goes on, with those that were its own
 
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
 use super::{
     failure::ConnectFailure,
     network_event::{NetworkEvent, What},
-    span::{Outcome, Span, SpanIds, split_host},
+    span::{FailedDial, Outcome, Span, SpanIds, split_host},
 };
-use crate::{
-    clock::Ktime,
-    targets::process::{Process, Runtime},
-};
+use crate::{clock::Ktime, targets::process::Runtime};
 
-/// Requests of late that got no connection.
-const MAX_REQUESTS: usize = 1024;
+/// Requests that wait to hear why they got no connection. More go on without it.
+const MAX_HELD: usize = 1024;
 /// Failed connects that wait for theirs. More are told without it.
 const MAX_WAITING: usize = 1024;
 /// Between the end of a connect and that of its request, whichever is first.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// Until the records of both have come.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Until the records of both have come: one ring is emptied, every 50 ms.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// A request waits until the last connect that may be its own has waited.
+const HELD_FOR: Duration = Duration::from_millis(750);
 /// Of a URL without a port; which of both schemes it has is not known.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
 #[derive(Debug, Default)]
 pub(super) struct Dials {
-    requests: VecDeque<Request>,
+    held: VecDeque<(Ktime, Span)>,
     waiting: VecDeque<(Ktime, ConnectFailure)>,
 }
 
-#[derive(Debug)]
-struct Request {
-    process: Arc<Process>,
-    began: Ktime,
-    ended: Ktime,
-    host: Arc<str>,
-    ids: SpanIds,
-}
-
 impl Dials {
-    /// Only those are of interest that got no connection.
-    pub(super) fn request(&mut self, span: &Span) {
-        if span.outcome != Outcome::NoConnection {
-            return;
+    /// Keeps a request that got no connection, until it is known what became of its connects; gives back all others.
+    pub(super) fn request(&mut self, span: Span, now: Ktime) -> Option<Span> {
+        if span.outcome != Outcome::NoConnection || MAX_HELD <= self.held.len() {
+            return Some(span);
         }
-        if MAX_REQUESTS <= self.requests.len() {
-            self.requests.pop_front();
-        }
-        let Span { process, began, ended, host, .. } = span;
-        let (process, host) = (Arc::clone(process), Arc::clone(host));
-        self.requests.push_back(Request { process, began: *began, ended: *ended, host, ids: span.ids() });
+        self.held.push_back((now, span));
+        None
     }
 
     /// What is to be told of it at once.
@@ -72,22 +58,32 @@ impl Dials {
         Some(NetworkEvent { what: What::ConnectFailed(failure), span: None })
     }
 
-    /// What is to be told now.
+    /// What is to be told now. Before [`Dials::release`].
     pub(super) fn settle(&mut self, now: Ktime) -> Vec<NetworkEvent> {
         let mut told = Vec::new();
         while let Some((_, failure)) = self.waiting.pop_front_if(|(at, _)| PATIENCE <= now.since(*at)) {
             let span = self.dialled_for(&failure);
+            if let Some(span) = self.held.iter_mut().map(|(_, it)| it).find(|it| Some(it.ids()) == span) {
+                put_on(span, &failure);
+            }
             told.push(NetworkEvent { what: What::ConnectFailed(failure), span });
         }
-        let oldest = now.minus(PATIENCE * 4);
-        while self.requests.pop_front_if(|it| it.ended < oldest).is_some() {}
         told
+    }
+
+    /// Requests that have waited long enough.
+    pub(super) fn release(&mut self, now: Ktime) -> Vec<Span> {
+        let mut released = Vec::new();
+        while let Some((_, span)) = self.held.pop_front_if(|(at, _)| HELD_FOR <= now.since(*at)) {
+            released.push(span);
+        }
+        released
     }
 
     fn dialled_for(&self, failure: &ConnectFailure) -> Option<SpanIds> {
         let client = failure.client.as_ref()?.identity();
         let began = failure.at.minus(failure.lasted?);
-        let mut fitting = self.requests.iter().filter(|it| {
+        let mut fitting = self.held.iter().map(|(_, it)| it).filter(|it| {
             let apart = it.ended.since(failure.at).max(failure.at.since(it.ended));
             it.process.identity() == client
                 && it.began <= began
@@ -96,9 +92,19 @@ impl Dials {
                 && may_be(&it.host, failure.server)
         });
         match (fitting.next(), fitting.next()) {
-            (Some(request), None) => Some(request.ids),
+            (Some(request), None) => Some(request.ids()),
             _ => None,
         }
+    }
+}
+
+fn put_on(span: &mut Span, failure: &ConnectFailure) {
+    let ConnectFailure { class, server, lasted: Some(lasted), syns, at, .. } = *failure else {
+        return;
+    };
+    let causes = span.causes.get_or_insert_default();
+    if causes.has_room() {
+        causes.dials.push(FailedDial { at, class, server, lasted, syns });
     }
 }
 

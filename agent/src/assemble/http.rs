@@ -51,7 +51,7 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         local: address::socket(call.local, call.local_port),
         peer: address::socket(call.remote, call.remote_port),
         goid: call.goid,
-        stalls: None,
+        causes: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use super::failure::FailureClass;
 use crate::{clock::Ktime, targets::process::Process};
 
 /// Sixteen random bytes, never all zero.
@@ -82,11 +83,36 @@ pub struct StallOver {
     pub expiries: u32,
 }
 
-/// Of one request. Bounded.
+/// A connect that failed, for a request that got no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedDial {
+    /// When it had failed.
+    pub at: Ktime,
+    pub class: FailureClass,
+    pub server: SocketAddr,
+    pub lasted: Duration,
+    /// SYNs that were sent, the first included.
+    pub syns: u32,
+}
+
+/// What hit a request while it was open. Whoever finds out more of that kind adds a list here, and its words in
+/// `export/otlp/span_events.rs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stalls {
-    pub kept: Vec<Stall>,
+pub struct Causes {
+    pub stalls: Vec<Stall>,
+    pub dials: Vec<FailedDial>,
     pub left_out: u32,
+}
+
+impl Causes {
+    /// All lists together. More are left out, and counted.
+    pub const MAX: usize = 8;
+
+    pub fn has_room(&mut self) -> bool {
+        let has_room = self.stalls.len() + self.dials.len() < Self::MAX;
+        self.left_out += u32::from(!has_room);
+        has_room
+    }
 }
 
 /// Spans that ended about the same time, shared by all who keep them.
@@ -120,7 +146,7 @@ pub struct Span {
     pub peer: Option<SocketAddr>,
     pub goid: u64,
     /// `None`: nothing of the kind.
-    pub stalls: Option<Box<Stalls>>,
+    pub causes: Option<Box<Causes>>,
 }
 
 impl Span {

@@ -4,8 +4,9 @@
 //! on its span, not over --acknowledged again, or not in time--> the span goes on
 //! timer fired --acknowledged again--> over --a request ends, has ended, or none in time--> told, with its ids if there are any
 //!
-//! What brings the answer may be acknowledged only with the next request: then the request ends first. In HTTP/1 the requests of a connection follow each other. Of those that were open when the timer fired the one
-//! that ends first had the connection; another one was only waiting for it. So each end has one span of an episode.
+//! What brings the answer may be acknowledged only with the next request: then the request ends first. In HTTP/1 the
+//! requests of a connection follow each other. Of those that were open when the timer fired the one that ends first
+//! had the connection; another one was only waiting for it. So each end has one span of an episode.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -30,8 +31,6 @@ use crate::{
 /// Episodes that a span may still be found for, and for how long. A hundred bytes each.
 const MAX_EPISODES: usize = 4096;
 const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
-/// Of one span.
-const MAX_ON_SPAN: usize = 8;
 /// Over, and not told yet.
 const MAX_WAITING: usize = 1024;
 /// Spans that wait for the end of an episode. More go on without it.
@@ -162,13 +161,12 @@ impl Stalls {
             }
             *seen_by = Some(ids);
             let sender = if is_own { span.side } else { other(span.side) };
-            let stalls = span.stalls.get_or_insert_default();
-            if MAX_ON_SPAN <= stalls.kept.len() {
-                stalls.left_out += 1;
+            let causes = span.causes.get_or_insert_default();
+            if !causes.has_room() {
                 vitals.add(Vital::StallsLeftOut, 1);
                 continue;
             }
-            stalls.kept.push(Stall { fired: episode.fired, sender, over: episode.over });
+            causes.stalls.push(Stall { fired: episode.fired, sender, over: episode.over });
         }
     }
 
@@ -190,7 +188,7 @@ impl Stalls {
     fn complete(&self, Held { tuple, span, .. }: &mut Held) {
         let (ids, side) = (span.ids(), span.side);
         let episodes = self.episodes.get(tuple).map_or(&[][..], Vec::as_slice);
-        for stall in span.stalls.iter_mut().flat_map(|it| &mut it.kept) {
+        for stall in span.causes.iter_mut().flat_map(|it| &mut it.stalls) {
             let is_own = stall.sender == side;
             let mut fitting = episodes.iter().filter(|it| {
                 let seen_by = if is_own { it.own } else { it.peer };
@@ -246,7 +244,7 @@ impl Stalls {
 
 /// Whether it knows the end of all that it went through.
 fn is_whole(span: &Span) -> bool {
-    span.stalls.iter().flat_map(|it| &it.kept).all(|it| it.over.is_some())
+    span.causes.iter().flat_map(|it| &it.stalls).all(|it| it.over.is_some())
 }
 
 fn ends(local: ([u8; 16], u16), remote: ([u8; 16], u16)) -> Option<(SocketAddr, SocketAddr)> {

@@ -44,7 +44,7 @@ use crate::{
 /// What others are told of that happened before.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// Spans that waited for the end of what their connections went through.
+    /// Spans that waited to hear what hit them.
     pub spans: Batch,
     pub events: Vec<NetworkEvent>,
 }
@@ -232,9 +232,10 @@ impl State {
     /// and some requests wait to hear how long it lasted.
     #[must_use]
     pub fn told(&mut self, now: Ktime) -> Told {
-        let spans = self.stalls.release(now);
+        let mut spans = self.stalls.release(now);
         self.told.extend(self.stalls.settle(now));
         self.told.extend(self.dials.settle(now));
+        spans.extend(self.dials.release(now));
         Told { spans: self.keep(spans), events: std::mem::take(&mut self.told) }
     }
 
@@ -471,7 +472,6 @@ impl State {
             return None;
         };
         self.vitals.add(Vital::SpansMade, 1);
-        self.dials.request(&span);
         // A request that both ends saw is counted by its client; one that got no connection is on no edge.
         if call.joined_by != joined_by::CONNECTION && call.end != end::NO_CONNECTION {
             match request(call, &span) {
@@ -479,6 +479,7 @@ impl State {
                 None => self.vitals.add(Vital::RequestsWithoutEdge, 1),
             }
         }
+        let span = self.dials.request(span, now)?;
         self.stalls.witness(span, call.netns, now, &self.vitals)
     }
 }

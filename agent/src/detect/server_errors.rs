@@ -270,7 +270,7 @@ mod tests {
             local: None,
             peer: None,
             goid: 1,
-            stalls: None,
+            causes: None,
         }
     }
 }

@@ -166,7 +166,8 @@ pub struct TracesArgs {
     /// Only traces with an error
     #[arg(long)]
     errors: bool,
-    /// Only traces that this hit: `rto` is a retransmission time-out on the connection of a request
+    /// Only traces with a request that this hit: `rto`, a retransmission time-out on its connection; `connect`, a
+    /// connect that failed
     #[arg(long, value_name = "KIND", value_parser = causes())]
     cause: Option<String>,
     #[command(flatten)]

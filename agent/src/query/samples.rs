@@ -12,7 +12,7 @@ use crate::{
         faults::{Closed, Faults, Retransmits},
         histogram::Histogram,
         recent::{self, Recent},
-        span::{JoinedBy, Outcome, Side, Span, SpanId, Stall, StallOver, Stalls, TraceId},
+        span::{Causes, JoinedBy, Outcome, Side, Span, SpanId, Stall, StallOver, TraceId},
     },
     clock::{Clock, Ktime, Wall},
     config::settings::Signal,
@@ -200,7 +200,7 @@ fn trace() -> Vec<Span> {
     let over = StallOver { lasted: Duration::from_millis(6), expiries: 2 };
     let stall =
         Stall { fired: called.began.plus(Duration::from_millis(2)), sender: Side::Client, over: Some(over) };
-    called.stalls = Some(Box::new(Stalls { kept: vec![stall], left_out: 0 }));
+    called.causes = Some(Box::new(Causes { stalls: vec![stall], ..Causes::default() }));
     let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
     // In the order in which they ended, as they come.
     vec![answered, called, served]
@@ -233,7 +233,7 @@ fn span(
         local: None,
         peer: Some(([127, 0, 0, 1], 8080).into()),
         goid: 7,
-        stalls: None,
+        causes: None,
     }
 }
 

@@ -137,8 +137,8 @@ fn a_span_has_no_more_than_its_bound() {
     };
     let story = format!("{}1900 client 1 900 a:5 b:80", episodes(10).collect::<String>());
     let (spans, _, vitals) = tell(&story);
-    let stalls = spans[0].stalls.as_ref().unwrap();
-    assert_eq!((stalls.kept.len(), stalls.left_out, vitals.get(Vital::StallsLeftOut)), (8, 2, 2));
+    let causes = spans[0].causes.as_ref().unwrap();
+    assert_eq!((causes.stalls.len(), causes.left_out, vitals.get(Vital::StallsLeftOut)), (8, 2, 2));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn episodes_are_bounded_and_those_forgotten_too_early_are_counted() {
     let (spans, _, vitals) =
         tell(&format!("{story}1900 client 1 900 a:4 b:80; 1900 client 2 900 a:5 b:80; 3900 tick"));
     assert_eq!(vitals.get(Vital::StallsNotKept), 4);
-    assert_eq!(spans.iter().map(|it| it.stalls.is_some()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(spans.iter().map(|it| it.causes.is_some()).collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]
@@ -155,9 +155,10 @@ fn a_failed_connect_is_told_with_the_request_that_ended_with_it() {
     let check = |dialled: &str, want: &str| {
         check(&format!("1200 refused 1100 b:80; {dialled}; 2200 tick"), want);
     };
-    check("1201 dialled 1 1099 10.9.0.98:80", "told with 1");
-    check("1201 dialled 1 1099 shop:80", "told with 1");
-    check("1201 dialled 1 1099 shop", "told with 1");
+    let with = "1: no connection to 10.9.0.98:80 at 1200; told with 1";
+    check("1201 dialled 1 1099 10.9.0.98:80", with);
+    check("1201 dialled 1 1099 shop:80", with);
+    check("1201 dialled 1 1099 shop", with);
     // It was not its connect: it is another server, began later, or failed for something else.
     check("1201 dialled 1 1099 10.9.0.99:80", "told");
     check("1201 dialled 1 1099 shop:81", "told");
@@ -171,15 +172,36 @@ fn a_failed_connect_is_told_with_the_request_that_ended_with_it() {
 /// The deadline is the request's, and the socket is closed a moment later.
 #[test]
 fn a_connect_that_ends_after_its_request_belongs_to_it() {
-    check("1299 dialled 1 1099 shop:80; 1300 refused 1100 b:80; 2300 tick", "told with 1");
+    check(
+        "1299 dialled 1 1099 shop:80; 1300 refused 1100 b:80; 2300 tick",
+        "1: no connection to 10.9.0.98:80 at 1300; told with 1",
+    );
     check("1199 dialled 1 1099 shop:80; 1300 refused 1100 b:80; 2300 tick", "told");
     check("1201 dialled 1 1099 shop:80; 1300 refused 1250 b:80; 2300 tick", "told");
 }
 
+/// A name that stands for two addresses, and nobody listens at either.
 #[test]
-fn a_failed_connect_waits_a_second_for_its_request() {
-    check("1200 refused 1100 b:80; 2199 tick", "");
+fn a_request_has_all_the_connects_that_failed_for_it() {
+    check(
+        "1200 refused 1100 b:80 + 1210 refused 1201 b:81; 1211 dialled 1 1099 shop; 2300 tick",
+        "1: no connection to 10.9.0.98:80 at 1200; told with 1; told",
+    );
+    check(
+        "1200 refused 1100 b:80 + 1210 refused 1201 b:443; 1211 dialled 1 1099 shop; 2300 tick",
+        "1: no connection to 10.9.0.98:80 at 1200, no connection to 10.9.0.98:443 at 1210; told with 1; told with 1",
+    );
+}
+
+#[test]
+fn a_failed_connect_and_its_request_wait_for_each_other() {
+    check("1200 refused 1100 b:80; 1699 tick", "");
+    check("1200 refused 1100 b:80; 1700 tick", "told");
     check("1200 refused 1100 b:80; 1201 last", "told");
+    let all = |story: &str| tell(story).0.len();
+    assert_eq!(all("1201 dialled 1 1099 shop:80; 1950 tick"), 0);
+    assert_eq!(all("1201 dialled 1 1099 shop:80; 1951 tick"), 1);
+    assert_eq!(all("1201 dialled 1 1099 shop:80; 1202 last"), 1);
 }
 
 #[track_caller]
@@ -221,8 +243,10 @@ fn tell(story: &str) -> (Vec<Span>, Vec<String>, Arc<Vitals>) {
 }
 
 fn said(span: &Span) -> Option<String> {
-    let kept = &span.stalls.as_ref()?.kept;
-    let stalls = kept.iter().map(|Stall { fired, sender, over }| {
+    let causes = span.causes.as_ref()?;
+    let dials =
+        causes.dials.iter().map(|it| format!("no connection to {} at {}", it.server, it.at.0 / 1_000_000));
+    let stalls = causes.stalls.iter().map(|Stall { fired, sender, over }| {
         let direction = if *sender == Side::Client { "to_server" } else { "to_client" };
         let over = match over {
             Some(StallOver { lasted, expiries: 3 }) if !lasted.is_zero() => " over",
@@ -231,7 +255,7 @@ fn said(span: &Span) -> Option<String> {
         };
         format!("{direction} {}{over}", fired.0 / 1_000_000)
     });
-    Some(format!("{}: {}", span.trace_id.0[0], stalls.collect::<Vec<_>>().join(", ")))
+    Some(format!("{}: {}", span.trace_id.0[0], stalls.chain(dials).collect::<Vec<_>>().join(", ")))
 }
 
 fn millis(word: &str) -> Ktime {

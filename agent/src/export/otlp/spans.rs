@@ -121,15 +121,15 @@ fn events(out: &mut Vec<u8>, span: &Span, clock: &Clock) {
             bytes(out, 2, name.as_bytes());
             for (key, value) in attributes {
                 push(out, 3, key, |out| match value {
-                    Figure::Text(it) => bytes(out, 1, it.as_bytes()),
+                    Figure::Text(ref it) => bytes(out, 1, it.as_bytes()),
                     Figure::Count(it) => number(out, 3, it),
                     Figure::Number(it) => fixed_64(out, 4, it.to_bits()),
                 });
             }
         });
     }
-    if let Some(stalls) = span.stalls.as_ref().filter(|it| it.left_out != 0) {
-        number(out, 12, stalls.left_out.into());
+    if let Some(causes) = span.causes.as_ref().filter(|it| it.left_out != 0) {
+        number(out, 12, causes.left_out.into());
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assemble::span::{SpanId, Stall, StallOver, Stalls},
+        assemble::span::{Causes, SpanId, Stall, StallOver},
         clock::Ktime,
         export::testing,
     };
@@ -387,11 +387,11 @@ mod tests {
         let clock = Clock::new();
         let mut span = testing::span(5);
         let over = StallOver { lasted: Duration::from_millis(1400), expiries: 3 };
-        let kept = vec![
+        let stalls = vec![
             Stall { fired: Ktime(1_000_200_000), sender: Side::Client, over: Some(over) },
             Stall { fired: Ktime(1_000_500_000), sender: Side::Server, over: None },
         ];
-        span.stalls = Some(Box::new(Stalls { kept, left_out: 2 }));
+        span.causes = Some(Box::new(Causes { stalls, left_out: 2, ..Causes::default() }));
         let got = convert(&span, &clock);
         let events: Vec<_> = got
             .events

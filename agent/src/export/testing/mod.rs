@@ -69,7 +69,7 @@ pub(super) fn span(n: u64) -> Span {
         local: None,
         peer: None,
         goid: n,
-        stalls: None,
+        causes: None,
     }
 }
 

@@ -156,17 +156,42 @@ fn hit(row: &Row, event: &SpanEvent) -> String {
 
 /// What a user needs to know of it; of a kind that an older `taskscope` does not know, its name.
 fn words(event: &SpanEvent) -> String {
-    if event.name != semconv::EVENT_RTO_EPISODE {
-        return printable(&event.name);
+    match event.name.as_str() {
+        semconv::EVENT_RTO_EPISODE => lost(event),
+        semconv::EVENT_CONNECT_FAILED => not_connected(event),
+        name => printable(name),
     }
-    let is = |key, value: &str| event.attributes.get(key).is_some_and(|it| word(it) == value);
+}
+
+fn lost(event: &SpanEvent) -> String {
+    let is = |key, value: &str| said(event, key).is_some_and(|it| it == value);
     let what = if is(semconv::EDGE_DIRECTION, semconv::TO_CLIENT) { "the answer" } else { "the request" };
-    let timeouts = event.attributes.get(semconv::RTO_TIMEOUTS).map(word);
-    match timeouts.as_deref() {
+    match said(event, semconv::RTO_TIMEOUTS).as_deref() {
         None => format!("{what} got lost and was sent again (rto)"),
         Some("1") => format!("{what} got lost and was sent again after one time-out (rto)"),
         Some(n) => format!("{what} got lost and was sent again after {n} time-outs (rto)"),
     }
+}
+
+fn not_connected(event: &SpanEvent) -> String {
+    let or_unknown = |key| units::or_unknown(said(event, key), |it| it);
+    let [address, port, syns] =
+        [semconv::SERVER_ADDRESS, semconv::SERVER_PORT, semconv::CONNECT_SYNS].map(or_unknown);
+    let class = said(event, semconv::ERROR_TYPE).unwrap_or_default();
+    let what = match class.as_str() {
+        "refused" => "was refused: nothing listens there",
+        "timed_out" => "timed out: nobody answered",
+        "abandoned" => "was given up by the program: nobody had answered",
+        "unreachable" => "found no way there",
+        "reset" => "was reset",
+        _ => "failed",
+    };
+    let times = if syns == "1" { "once".to_owned() } else { format!("{syns} times") };
+    format!("the connect to {address} port {port}, tried {times}, {what} (connect)")
+}
+
+fn said(event: &SpanEvent, key: &str) -> Option<String> {
+    event.attributes.get(key).map(word)
 }
 
 fn name(row: &Row) -> String {

@@ -117,7 +117,7 @@ fn span(span: &span::Span, snapshot: &Snapshot) -> Span {
 
 fn event(event: export::SpanEvent, snapshot: &Snapshot) -> SpanEvent {
     let value = |value| match value {
-        Figure::Text(it) => text(it),
+        Figure::Text(it) => text(it.into_owned()),
         Figure::Count(it) => count(it),
         Figure::Number(it) => number(it),
     };
