@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use tests::{
     Agent, Cluster, NetNs, Target,
     cluster::{BACKEND_PORT, SERVICE, Translation},
-    eventually, paths,
+    eventually,
+    netns::Refusal,
+    paths,
     pods::{BRIDGE, CARD, POD_A, POD_B},
     require_admin, require_bpf,
 };
@@ -63,6 +65,32 @@ fn a_server_elsewhere_is_named_by_connection_tracking() {
     println!("{} {}", edge["server"], status.item["nat"]);
     assert_eq!(status.number("/nat/resolved_by_conntrack"), 1);
     assert_ne!(status.lost("sock_no_storage"), 0);
+}
+
+/// The edge, the finding and the sentence name the same server.
+#[test]
+fn a_failed_connect_names_the_server_behind_the_service() {
+    require_bpf!();
+    require_admin!();
+    let cluster = Cluster::new(Translation::Tracked);
+    let agent = Agent::start_in(&cluster.node, crate::watch_targets());
+    let mut client = conn(&cluster.client, "client");
+    cluster.server.refuse(BACKEND_PORT, Refusal::Drop);
+    assert!(client.ask(&format!("connect {SERVICE} 300"))["error"].is_string());
+    let edge = edge(&agent, &client);
+    assert_eq!((&edge["server"]["address"], &edge["vip"]), (&json!(POD_B.to_string()), &vip()));
+    let finding = eventually("the finding", || {
+        let findings = agent.items(["findings"]).into_iter();
+        let mut own = findings.filter(|it| it["target"]["pid"] == client.pid());
+        own.find(|it| it["kind"] == "connect_abandoned")
+    });
+    println!("{}", finding["summary"]);
+    let evidence = &finding["evidence"];
+    assert_eq!(
+        [&evidence["server_address"], &evidence["backend_address"], &evidence["backend_port"]],
+        [&json!(SERVICE.ip().to_string()), &json!(POD_B.to_string()), &json!(BACKEND_PORT)]
+    );
+    assert_valid("findings", &agent.ask(["findings"]));
 }
 
 /// As DNS to the cluster's resolver: each half is met under other addresses.

@@ -44,7 +44,10 @@ pub struct ConnectFailure {
     pub class: FailureClass,
     /// `None`: the process is not known any more.
     pub client: Option<Arc<Process>>,
+    /// As the client knows it.
     pub server: SocketAddr,
+    /// Where `server` was translated to; `None`: nowhere, or nobody knows.
+    pub behind: Option<SocketAddr>,
     /// From connect() to the end; `None`: connect() was called before the agent came.
     pub lasted: Option<Duration>,
     /// The first one included.
@@ -61,9 +64,17 @@ impl ConnectFailure {
             class: FailureClass::of_errno(row.figures.error),
             client,
             server: SocketAddr::new(address::ip(row.state.remote), row.state.remote_port),
+            behind: None,
             lasted: (row.state.opened_ktime_ns != 0).then(|| at.since(Ktime(row.state.opened_ktime_ns))),
             syns: u32::from(row.figures.pending_retransmits) + 1,
             at,
         }
+    }
+
+    /// Where it went, for people.
+    #[must_use]
+    pub fn whom(&self) -> String {
+        let server = self.server;
+        self.behind.map_or_else(|| server.to_string(), |it| format!("{server} ({it} behind it)"))
     }
 }

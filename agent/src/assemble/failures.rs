@@ -1,4 +1,4 @@
-//! Connects that came to nothing, on their way to an edge.
+//! Connects that came to nothing, on their way to an edge, and to those who tell of them.
 //!
 //! failed --it is known where the server is, or nobody can know--> on an edge
 //! failed --asked--> waits --answer, or none in time--> on an edge
@@ -6,7 +6,10 @@
 //! The kernel forgets at once which server refused a connection through a service's address: then it is the
 //! one that served before, if there was only one. Else the service itself is the end.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use agent_common::event::sock::{ConnectFailed, flag};
 use ahash::AHashMap;
@@ -38,13 +41,14 @@ struct Failed {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     waiting: AHashMap<Question, (Ktime, Failed)>,
+    accounted: Vec<ConnectFailure>,
 }
 
 impl Failures {
     pub(super) fn add(
         &mut self,
         record: &ConnectFailed,
-        failure: &ConnectFailure,
+        failure: ConnectFailure,
         places: &Places,
         around: &mut Surroundings<'_>,
     ) {
@@ -54,22 +58,22 @@ impl Failures {
             netns: state.netns,
             local: (address::ip(state.local), state.local_port),
             is_answered: state.flags & flag::RST_IN != 0,
-            failure: failure.clone(),
+            failure,
         };
         let Some(question) = failed.question(places) else {
-            return failed.account(Answer::Unknown, places, around);
+            return self.account(failed, Answer::Unknown, places, around);
         };
         match around.services.ask(Subject::Failure, question, around.now) {
-            Knowledge::Known(answer) => failed.account(answer, places, around),
+            Knowledge::Known(answer) => self.account(failed, answer, places, around),
             Knowledge::Asked(at) => {
                 // The same ports again, within a second.
                 if let Some((_, before)) = self.waiting.insert(question, (at, failed)) {
-                    before.account(Answer::Unknown, places, around);
+                    self.account(before, Answer::Unknown, places, around);
                 }
             }
             Knowledge::NotAsked => {
                 around.vitals.add(Vital::ServersNotAsked, 1);
-                failed.account(Answer::Unknown, places, around);
+                self.account(failed, Answer::Unknown, places, around);
             }
         }
     }
@@ -82,17 +86,36 @@ impl Failures {
         around: &mut Surroundings<'_>,
     ) {
         if let Some((_, failed)) = self.waiting.remove(question) {
-            failed.account(answer, places, around);
+            self.account(failed, answer, places, around);
         }
     }
 
     /// Those go on that have waited long enough.
     pub(super) fn settle(&mut self, places: &Places, around: &mut Surroundings<'_>) {
+        self.give_up(PATIENCE, places, around);
+    }
+
+    /// As [`Failures::settle`], when there is no time to wait any more.
+    pub(super) fn settle_all(&mut self, places: &Places, around: &mut Surroundings<'_>) {
+        self.give_up(Duration::ZERO, places, around);
+    }
+
+    fn give_up(&mut self, patience: Duration, places: &Places, around: &mut Surroundings<'_>) {
         let now = around.now;
-        for (_, (_, failed)) in self.waiting.extract_if(|_, (at, _)| PATIENCE <= now.since(*at)) {
+        let late: Vec<_> = self.waiting.extract_if(|_, (at, _)| patience <= now.since(*at)).collect();
+        for (_, (_, failed)) in late {
             around.vitals.add(Vital::ServersNotAsked, 1);
-            failed.account(Answer::Unknown, places, around);
+            self.account(failed, Answer::Unknown, places, around);
         }
+    }
+
+    /// Those that were put on an edge since the last time.
+    pub(super) fn take(&mut self) -> Vec<ConnectFailure> {
+        std::mem::take(&mut self.accounted)
+    }
+
+    fn account(&mut self, failed: Failed, answer: Answer, places: &Places, around: &mut Surroundings<'_>) {
+        self.accounted.push(failed.account(answer, places, around));
     }
 }
 
@@ -143,7 +166,7 @@ impl Failed {
         Vip { ip: self.failure.server.ip(), backend_port }
     }
 
-    fn account(self, answer: Answer, places: &Places, around: &mut Surroundings<'_>) {
+    fn account(self, answer: Answer, places: &Places, around: &mut Surroundings<'_>) -> ConnectFailure {
         let (backend, vip) = self.place(answer, around);
         let asked_for = self.server();
         let server = match backend {
@@ -164,6 +187,7 @@ impl Failed {
         around.names.name(edge, (self.netns, self.local.0), places, around.now);
         count(&mut edge.connections, self.failure.class);
         around.topology.remember(key, self.recent(at), around.now);
+        ConnectFailure { behind: backend.map(SocketAddr::from), ..self.failure }
     }
 
     fn recent(&self, server: (IpAddr, u16)) -> Recent {

@@ -71,6 +71,15 @@ impl NetworkEvent {
         }
     }
 
+    /// Where [`NetworkEvent::other`] was translated to, if that is known.
+    #[must_use]
+    pub fn behind(&self) -> Option<SocketAddr> {
+        match &self.what {
+            What::ConnectFailed(it) => it.behind,
+            What::Incident(_) => None,
+        }
+    }
+
     #[must_use]
     pub fn at(&self) -> Ktime {
         match &self.what {

@@ -46,6 +46,8 @@ use crate::{
 pub struct Told {
     /// Spans that waited to hear what hit them.
     pub spans: Batch,
+    /// Some waited for their server.
+    pub failures: Vec<ConnectFailure>,
     pub events: Vec<NetworkEvent>,
 }
 
@@ -53,7 +55,6 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Output {
     pub spans: Batch,
-    pub failures: Vec<ConnectFailure>,
     pub incidents: Vec<Incident>,
 }
 
@@ -190,13 +191,13 @@ impl State {
 
     /// Takes a batch, in the order in which the kernel half made it.
     pub fn events(&mut self, events: &[Event], now: Ktime) -> Output {
-        let (mut spans, mut failures) = (Vec::new(), Vec::new());
+        let mut spans = Vec::new();
         // Requests end when an answer comes, which is at the same moment: first it must be known what was before.
         let stalls: Vec<_> = events.iter().filter_map(|event| self.stall(event, now)).collect();
         for event in events {
             match event {
                 Event::Closed(it) => self.socket(&it.row, Some(Ktime(it.header.ktime_ns)), now),
-                Event::ConnectFailed(it) => failures.push(self.connect_failed(it, now)),
+                Event::ConnectFailed(it) => self.connect_failed(it, now),
                 Event::Call(it) => spans.extend(self.call(it, now)),
                 Event::Stray(it) => self.stray(it, now),
                 // The number of segments is in the socket.
@@ -211,11 +212,9 @@ impl State {
         self.settle(now);
         self.vitals.add(Vital::EventsAssembled, events.len() as u64);
         let spans = self.keep(spans);
-        let told = failures.iter().filter_map(|it| self.dials.failed(ConnectFailure::clone(it), now));
-        self.told.extend(told);
         let mut incidents = self.happened();
         incidents.extend(stalls);
-        Output { spans, failures, incidents }
+        Output { spans, incidents }
     }
 
     fn keep(&mut self, mut spans: Vec<Span>) -> Batch {
@@ -232,16 +231,19 @@ impl State {
     /// and some requests wait to hear how long it lasted.
     #[must_use]
     pub fn told(&mut self, now: Ktime) -> Told {
-        let mut spans = self.stalls.release(now);
+        let (mut spans, failures) = (self.stalls.release(now), self.failures.take());
+        self.told.extend(failures.iter().filter_map(|it| self.dials.failed(it.clone(), now)));
         self.told.extend(self.stalls.settle(now));
         self.told.extend(self.dials.settle(now));
         spans.extend(self.dials.release(now));
-        Told { spans: self.keep(spans), events: std::mem::take(&mut self.told) }
+        Told { spans: self.keep(spans), failures, events: std::mem::take(&mut self.told) }
     }
 
     /// As [`State::told`], when there is no time to wait any more.
     #[must_use]
-    pub fn last_told(&mut self) -> Told {
+    pub fn last_told(&mut self, now: Ktime) -> Told {
+        let (Parts { sockets, failures, .. }, mut around) = self.split(now);
+        failures.settle_all(&sockets.places, &mut around);
         self.told(Ktime(u64::MAX))
     }
 
@@ -438,12 +440,11 @@ impl State {
         sockets.socket(row, closed, &mut around);
     }
 
-    fn connect_failed(&mut self, record: &ConnectFailed, now: Ktime) -> ConnectFailure {
+    fn connect_failed(&mut self, record: &ConnectFailed, now: Ktime) {
         let client = self.knows(Tgid(record.row.state.tgid)).map(Arc::clone);
         let failure = ConnectFailure::new(record, client);
         let (Parts { sockets, failures, .. }, mut around) = self.split(now);
-        failures.add(record, &failure, &sockets.places, &mut around);
-        failure
+        failures.add(record, failure, &sockets.places, &mut around);
     }
 
     fn udp_owner(&mut self, record: &UdpOwner, now: Ktime) {

@@ -28,18 +28,19 @@ impl Detector for FailedConnects {
 }
 
 fn finding(failure: &ConnectFailure) -> Option<Finding> {
-    let ConnectFailure { class, client, server, lasted, syns, at } = failure;
+    let ConnectFailure { class, client, server, behind, lasted, syns, at } = failure;
+    let whom = failure.whom();
     let who = client.as_ref().map_or("A process", |it| it.service.name.as_str());
     let (kind, severity, what) = match class {
         FailureClass::Refused => (
             FindingKind::ConnectRefused,
             Severity::Warning,
-            format!("{who} is refused by {server}: nothing listens there"),
+            format!("{who} is refused by {whom}: nothing listens there"),
         ),
         FailureClass::TimedOut => (
             FindingKind::ConnectTimedOut,
             Severity::Critical,
-            format!("{who} gets no answer from {server}: the kernel gave up{}", after(*lasted)),
+            format!("{who} gets no answer from {whom}: the kernel gave up{}", after(*lasted)),
         ),
         FailureClass::Abandoned => {
             (FindingKind::ConnectAbandoned, Severity::Warning, abandoned(who, failure))
@@ -47,12 +48,12 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
         FailureClass::Unreachable => (
             FindingKind::ConnectUnreachable,
             Severity::Critical,
-            format!("{who} cannot reach {server}: the network says so"),
+            format!("{who} cannot reach {whom}: the network says so"),
         ),
         FailureClass::Reset => (
             FindingKind::ConnectReset,
             Severity::Warning,
-            format!("{who} is cut off by {server} while it connects: something in between resets it"),
+            format!("{who} is cut off by {whom} while it connects: something in between resets it"),
         ),
         FailureClass::Other => return None,
     };
@@ -60,13 +61,19 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
         ("server_address", Evidence::Text(server.ip().to_string())),
         ("server_port", Evidence::Count(server.port().into())),
     ];
+    evidence.extend(behind.iter().flat_map(|it| {
+        [
+            ("backend_address", Evidence::Text(it.ip().to_string())),
+            ("backend_port", Evidence::Count(it.port().into())),
+        ]
+    }));
     evidence.extend(lasted.map(|it| ("lasted_seconds", Evidence::Seconds(it.as_secs_f64()))));
     evidence.push(("syns_sent", Evidence::Count((*syns).into())));
     Some(Finding {
         severity,
         kind,
         target: client.clone(),
-        about: server.to_string(),
+        about: whom,
         summary: what,
         evidence,
         count: 1,
@@ -82,9 +89,10 @@ fn finding(failure: &ConnectFailure) -> Option<Finding> {
 
 /// The kernel does not tell why the socket was closed: "Happy Eyeballs" closes the slower of two, too.
 fn abandoned(who: &str, failure: &ConnectFailure) -> String {
-    let ConnectFailure { server, lasted, syns, .. } = failure;
+    let ConnectFailure { lasted, syns, .. } = failure;
+    let whom = failure.whom();
     let gave_up = format!(
-        "{who}: a connect to {server} was given up (deadline, cancellation, or the faster of two \
+        "{who}: a connect to {whom} was given up (deadline, cancellation, or the faster of two \
          addresses){}",
         after(*lasted)
     );
@@ -145,12 +153,34 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_server_behind_a_service_is_named() {
+        let failure = ConnectFailure {
+            class: FailureClass::Refused,
+            client: None,
+            server: "10.96.0.10:80".parse().unwrap(),
+            behind: Some("10.88.0.3:7100".parse().unwrap()),
+            lasted: None,
+            syns: 1,
+            at: Ktime(5),
+        };
+        let got = FailedConnects.input(Input::Failure(&failure)).unwrap();
+        assert_eq!(
+            got.about, "10.96.0.10:80 (10.88.0.3:7100 behind it)",
+            "each server is a finding of its own"
+        );
+        assert_eq!(got.summary, format!("A process is refused by {}: nothing listens there", got.about));
+        let keys: Vec<_> = got.evidence.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, ["server_address", "server_port", "backend_address", "backend_port", "syns_sent"]);
+    }
+
     #[track_caller]
     fn check(class: FailureClass, millis: impl Into<Option<u64>>, syns: u32, want: &str) {
         let failure = ConnectFailure {
             class,
             client: None,
             server: "10.0.0.1:80".parse().unwrap(),
+            behind: None,
             lasted: millis.into().map(Duration::from_millis),
             syns,
             at: Ktime(5),

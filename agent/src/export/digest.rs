@@ -33,6 +33,7 @@ pub(in crate::export) struct Digest {
 struct Key {
     owner: Option<(Tgid, Option<u64>)>,
     other: SocketAddr,
+    behind: Option<SocketAddr>,
     kind: NetworkEventKind,
 }
 
@@ -54,7 +55,7 @@ impl Digest {
         now: Ktime,
     ) -> Result<Option<Told>, TooMany> {
         let owner = event.owner().map(|it| it.identity());
-        let key = Key { owner, other: event.other(), kind: event.kind() };
+        let key = Key { owner, other: event.other(), behind: event.behind(), kind: event.kind() };
         if let Some(interval) = self.open.get_mut(&key) {
             let count = interval.waiting.as_ref().map_or(0, |it| it.count) + 1;
             interval.waiting = Some(Told { event, count });
@@ -93,7 +94,13 @@ impl Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{assemble::failure::FailureClass, export::testing};
+    use crate::{
+        assemble::{
+            failure::{ConnectFailure, FailureClass},
+            network_event::What,
+        },
+        export::testing,
+    };
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -124,6 +131,13 @@ mod tests {
         assert!(told(FailureClass::TimedOut, 80));
         assert!(told(FailureClass::Refused, 81));
         assert!(!told(FailureClass::Refused, 80));
+        let failure = testing::connect_failure(FailureClass::Refused, 80);
+        let mut told = |server| {
+            let behind = Some(([10, 0, 1, server], 8080).into());
+            let what = What::ConnectFailed(ConnectFailure { behind, ..failure.clone() });
+            digest.record(NetworkEvent { what, span: None }, Ktime(5)).unwrap().is_some()
+        };
+        assert_eq!([7, 8, 7].map(&mut told), [true, true, false], "of servers behind one address");
     }
 
     #[test]

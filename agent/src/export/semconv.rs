@@ -104,6 +104,8 @@ pub const EDGE_RTT: &str = "taskscope.edge.rtt";
 pub const EDGE_ID: &str = "taskscope.edge.id";
 /// The address that clients used, if it is translated on the way to the server; `server.port` is its port.
 pub const EDGE_VIP_ADDRESS: &str = "taskscope.edge.vip.address";
+/// The server's own address behind such an address.
+pub const EDGE_BACKEND_ADDRESS: &str = "taskscope.edge.backend.address";
 /// The server's own port behind such an address.
 pub const EDGE_BACKEND_PORT: &str = "taskscope.edge.backend.port";
 /// [`TO_SERVER`] or [`TO_CLIENT`].

@@ -140,7 +140,7 @@ impl Owner {
             let told = self.state.told(now);
             self.tell(told);
         }
-        let told = self.state.last_told();
+        let told = self.state.last_told(clock::now());
         self.tell(told);
         self.publish(clock::now());
     }
@@ -188,7 +188,6 @@ impl Owner {
         let strangers = self.state.strangers(events);
         self.introduce(strangers);
         let output = self.state.events(events, clock::now());
-        output.failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
         self.spans(output.spans);
         self.happened(&output.incidents);
     }
@@ -205,7 +204,8 @@ impl Owner {
         incidents.iter().for_each(|it| self.detectors.input(Input::Incident(it)));
     }
 
-    fn tell(&mut self, Told { spans, mut events }: Told) {
+    fn tell(&mut self, Told { spans, failures, mut events }: Told) {
+        failures.iter().for_each(|it| self.detectors.input(Input::Failure(it)));
         self.spans(spans);
         let Some(outlet) = &self.outlets.events else {
             return;

@@ -1,6 +1,6 @@
 //! Addresses that are translated between the two ends.
 
-use super::{answered, check, told};
+use super::{super::failure::ConnectFailure, answered, check, told};
 use crate::{
     clock::Ktime,
     vitals::{Vital, Vitals},
@@ -199,6 +199,23 @@ fn a_refused_connect_is_at_the_one_that_served_before() {
         &format!("{served}; 301 failed 1 a:40001 x:80 111 rst-in"),
         &format!("p1 -> 10.9.0.120:80 opened 0 active 0 bytes 0/0 exact refused 1; {to_one}"),
     );
+}
+
+/// Who tells others of it knows what the edge knows, and is not told before.
+#[test]
+fn a_failed_connect_is_told_with_the_server_behind_its_service() {
+    let check = |story: &str, want: &[&str]| {
+        let (mut state, _) = told(story);
+        let told = state.told(Ktime(0)).failures;
+        assert_eq!(told.iter().map(ConnectFailure::whom).collect::<Vec<_>>(), want, "{story}");
+        state
+    };
+    let failed = "0 known; 0 failed 1 a:40000 x:80 110";
+    check(&format!("{failed}; 0 answer a:40000 x:80 y:7100"), &["10.9.0.120:80 (10.9.0.121:7100 behind it)"]);
+    check(&format!("{failed}; 0 answer a:40000 x:80 same"), &["10.9.0.120:80"]);
+    check(&format!("{failed}; 1 tick"), &["10.9.0.120:80"]);
+    let mut state = check(failed, &[]);
+    assert_eq!(state.last_told(Ktime(0)).failures.len(), 1, "nobody waits for the answer any more");
 }
 
 /// Whatever is known, and whenever: the connect failed, and is on an edge.

@@ -223,7 +223,7 @@ fn tell(story: &str) -> (Vec<Span>, Vec<String>, Arc<Vitals>) {
         let now = millis(words[0][0]);
         let made = match words[0][1] {
             "tick" => state.told(now),
-            "last" => state.last_told(),
+            "last" => state.last_told(now),
             _ => {
                 let events: Vec<_> = words.iter().map(|it| event(it)).collect();
                 let output = state.events(&events, now);

@@ -197,6 +197,17 @@ taskscope.event.count=7
     }
 
     #[test]
+    fn the_server_behind_a_service_is_named() {
+        let failure = testing::connect_failure(FailureClass::TimedOut, 80);
+        let behind = Some(([10, 0, 1, 7], 8080).into());
+        let what = What::ConnectFailed(ConnectFailure { behind, ..failure });
+        let got = lines(&[&Told { event: NetworkEvent { what, span: None }, count: 1 }]);
+        assert!(got.contains("a connect to 10.0.0.9:80 (10.0.1.7:8080 behind it) timed out"), "{got}");
+        let backend = "taskscope.edge.backend.address=10.0.1.7 taskscope.edge.backend.port=8080";
+        assert!(got.contains("server.address=10.0.0.9") && got.contains(backend), "{got}");
+    }
+
+    #[test]
     fn the_request_that_was_open_is_named_by_its_ids() {
         let mut event = testing::failure(FailureClass::Refused, 80);
         event.span = Some((TraceId([7; 16]), SpanId([9; 8])));

@@ -31,7 +31,7 @@ pub(super) fn said(event: &NetworkEvent) -> Said {
 }
 
 fn connect_failed(failure: &ConnectFailure) -> Said {
-    let ConnectFailure { class, client: _, server, lasted, syns, at: _ } = failure;
+    let ConnectFailure { class, client: _, server, behind, lasted, syns, at: _ } = failure;
     // As grave as the finding of the same name.
     let (what, severity) = match class {
         FailureClass::Refused => ("was refused", SeverityNumber::Warn),
@@ -43,12 +43,13 @@ fn connect_failed(failure: &ConnectFailure) -> Said {
     };
     let mut attributes = vec![text(semconv::ERROR_TYPE, semconv::failure_class(*class))];
     attributes.extend(to_server(*server));
+    attributes.extend(behind.iter().flat_map(|it| to_backend(*it)));
     attributes.push(int(semconv::CONNECT_SYNS, *syns));
     attributes.extend(lasted.map(|it| seconds(semconv::CONNECT_DURATION, it)));
     Said {
         name: semconv::EVENT_CONNECT_FAILED,
         severity,
-        body: format!("a connect to {server} {what}{}", after(*lasted)),
+        body: format!("a connect to {} {what}{}", failure.whom(), after(*lasted)),
         attributes,
     }
 }
@@ -140,6 +141,14 @@ fn to_server(server: SocketAddr) -> Vec<KeyValue> {
     attributes.extend(peer(server.ip(), address));
     attributes.insert(3, int(semconv::NETWORK_PEER_PORT, server.port()));
     attributes
+}
+
+/// What the server's address was translated to.
+fn to_backend(backend: SocketAddr) -> [KeyValue; 2] {
+    [
+        text(semconv::EDGE_BACKEND_ADDRESS, backend.ip().to_canonical().to_string()),
+        int(semconv::EDGE_BACKEND_PORT, backend.port()),
+    ]
 }
 
 /// Its port means nothing.

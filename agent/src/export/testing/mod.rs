@@ -84,6 +84,7 @@ pub(super) fn failure(class: FailureClass, port: u16) -> NetworkEvent {
 
 pub(super) fn connect_failure(class: FailureClass, port: u16) -> ConnectFailure {
     ConnectFailure {
+        behind: None,
         class,
         client: Some(Arc::new(process("web", 41))),
         server: ([10, 0, 0, 9], port).into(),
