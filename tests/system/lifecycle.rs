@@ -141,7 +141,11 @@ fn an_ordinary_user_is_told_what_is_missing() {
         let mut command = Command::new("setpriv");
         command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]).arg("--clear-groups");
         command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(&binary).args(args);
-        command.env_remove("TASKSCOPE_TARGETS").env_remove("TASKSCOPE_BIN").env_remove("TASKSCOPE_OTELCOL");
+        command
+            .env_remove("TASKSCOPE_TARGETS")
+            .env_remove("TASKSCOPE_BIN")
+            .env_remove("TASKSCOPE_OTELCOL")
+            .env_remove("TASKSCOPE_TEMPO_1");
         command.current_dir(&dir).stdin(Stdio::null()).output().unwrap()
     };
     let refused = as_nobody(&["agent", "--xdp", "off", "--socket", "agent.sock"]);

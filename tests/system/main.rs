@@ -20,6 +20,7 @@ mod schema;
 mod shop;
 mod stalls;
 mod standstill;
+mod tempo;
 mod topology;
 mod traces;
 mod udp;

@@ -6,18 +6,15 @@ use std::{
     env,
     fmt::Write as _,
     fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 pub use otlp::{Attributes, Kind, Log, Metric, Received, Span, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{eventually, mortal::mortal, paths, skip};
+use crate::{eventually, http, mortal::mortal, paths, skip};
 
 /// Killed when dropped, with all its files.
 #[derive(Debug)]
@@ -25,6 +22,8 @@ pub struct Collector {
     otelcol: PathBuf,
     dir: TempDir,
     ports: Ports,
+    /// Who gets traces besides the file.
+    traces: Option<u16>,
     child: Option<Child>,
     n_starts: u32,
 }
@@ -41,12 +40,18 @@ impl Collector {
     /// `TASKSCOPE_OTELCOL`.
     #[track_caller]
     pub fn start() -> Option<Self> {
+        Self::start_before(None)
+    }
+
+    /// As [`Collector::start`]; whatever it writes down of traces it also sends on to that port over gRPC.
+    #[track_caller]
+    pub fn start_before(traces: Option<u16>) -> Option<Self> {
         let Some(otelcol) = binary() else {
             skip("no collector: TASKSCOPE_OTELCOL does not name a file, and there is no target/otelcol");
             return None;
         };
         let dir = tempfile::tempdir().expect("there is a folder for temporary files");
-        let mut collector = Self { otelcol, dir, ports: Ports::free(), child: None, n_starts: 0 };
+        let mut collector = Self { otelcol, dir, ports: Ports::free(), traces, child: None, n_starts: 0 };
         collector.restart();
         Some(collector)
     }
@@ -78,7 +83,8 @@ impl Collector {
         self.stop();
         self.n_starts += 1;
         let config = self.dir.path().join("otelcol.yaml");
-        fs::write(&config, self.ports.config(&self.output(self.n_starts))).expect("the folder is ours");
+        fs::write(&config, self.ports.config(&self.output(self.n_starts), self.traces))
+            .expect("the folder is ours");
         let log = fs::File::create(self.log_path()).expect("the folder is ours");
         let child = mortal(Command::new(&self.otelcol).arg("--config").arg(&config))
             .stdin(Stdio::null())
@@ -88,7 +94,7 @@ impl Collector {
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.otelcol.display()));
         self.child = Some(child);
         eventually("the collector's health", || {
-            let is_healthy = is_healthy(self.ports.health);
+            let is_healthy = http::get(self.ports.health, "/").is_ok_and(|it| it.status == 200);
             // Asked after the health: another process on our port must not be taken for ours.
             self.assert_alive();
             is_healthy.then_some(())
@@ -150,29 +156,29 @@ impl Drop for Collector {
 }
 
 impl Ports {
-    /// Three at once, so that they differ.
     fn free() -> Self {
-        let listeners: [TcpListener; 3] = std::array::from_fn(|_| {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port")
-        });
-        let [grpc, http, health] =
-            listeners.map(|it| it.local_addr().expect("a bound socket has an address").port());
+        let [grpc, http, health] = http::free_ports();
         Self { grpc, http, health }
     }
 
-    fn config(&self, output: &Path) -> String {
+    fn config(&self, output: &Path, traces: Option<u16>) -> String {
         let Self { grpc, http, health } = self;
         let file = output.display();
+        // An exporter that no pipeline names is not started.
+        let further = traces.unwrap_or_default();
         let mut config = format!(
             "extensions: {{health_check: {{endpoint: '127.0.0.1:{health}'}}}}\n\
              receivers:\n  otlp:\n    protocols:\n\
              \x20     grpc: {{endpoint: '127.0.0.1:{grpc}'}}\n\
              \x20     http: {{endpoint: '127.0.0.1:{http}'}}\n\
-             exporters: {{file: {{path: '{file}', format: json, flush_interval: 100ms}}}}\n\
+             exporters:\n\
+             \x20 file: {{path: '{file}', format: json, flush_interval: 100ms}}\n\
+             \x20 otlp_grpc: {{endpoint: '127.0.0.1:{further}', tls: {{insecure: true}}}}\n\
              service:\n  extensions: [health_check]\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n"
         );
         for signal in ["traces", "metrics", "logs"] {
-            writeln!(config, "    {signal}: {{receivers: [otlp], exporters: [file]}}")
+            let further = if signal == "traces" && traces.is_some() { ", otlp_grpc" } else { "" };
+            writeln!(config, "    {signal}: {{receivers: [otlp], exporters: [file{further}]}}")
                 .expect("a String takes all");
         }
         config
@@ -184,17 +190,4 @@ fn binary() -> Option<PathBuf> {
         Some(path) => Some(PathBuf::from(path)).filter(|it| it.is_file()),
         None => paths::find_built("otelcol"),
     }
-}
-
-fn is_healthy(port: u16) -> bool {
-    let ask = || {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }

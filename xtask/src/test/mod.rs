@@ -99,6 +99,7 @@ fn prepare() -> anyhow::Result<Vec<(&'static str, std::ffi::OsString)>> {
         ("TASKSCOPE_BIN", taskscope.into()),
         ("TASKSCOPE_TARGETS", fixtures.targets.into()),
         ("TASKSCOPE_OTELCOL", fixtures.otelcol.into()),
+        ("TASKSCOPE_TEMPO_1", fixtures.tempo.into()),
     ])
 }
 
