@@ -19,6 +19,9 @@ pub mod point {
     pub const COUNT: usize = 12;
 }
 
+/// More than `enum sk_rst_reason` has; a power of two.
+pub const RESET_REASONS: usize = 32;
+
 /// What a filter of a clsact qdisc leads to: the index into `DOORS`.
 pub mod door {
     pub const FROM_WORKLOAD: u32 = 0;
@@ -111,6 +114,16 @@ wire! {
         pub sock_linger_bit: u32,
         pub socket_sk: u32,
         pub socket_file: u32,
+    }
+}
+
+wire! {
+    /// What the kernel's reasons for a reset mean.
+    pub struct ResetReasons: 33 bytes {
+        /// 1: the tracepoint hands over a reason, as since Linux 6.10.
+        pub has: u8,
+        /// Of the kernel's value, one of [`crate::event::sock::reset`].
+        pub meaning: [u8; RESET_REASONS],
     }
 }
 

@@ -18,6 +18,7 @@ pub const MAP_WATCHED: &str = "WATCHED";
 pub const GLOBAL_DNS_ON_XDP: &str = "DNS_ON_XDP";
 pub const GLOBAL_FILE_LAYOUT: &str = "FILE_LAYOUT";
 pub const GLOBAL_KERNEL_LAYOUT: &str = "KERNEL_LAYOUT";
+pub const GLOBAL_RESET_REASONS: &str = "RESET_REASONS";
 pub const GLOBAL_TCP_LAYOUT: &str = "TCP_LAYOUT";
 
 pub const PROG_CALIBRATE: &str = "calibrate";

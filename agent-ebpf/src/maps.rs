@@ -8,7 +8,7 @@ use agent_common::{
         http, sock,
         udp::{FlowCount, FlowKey, FlowTotals},
     },
-    layout::{ABSENT, FileLayout, GoProcess, KernelLayout, TcpLayout, door},
+    layout::{ABSENT, FileLayout, GoProcess, KernelLayout, ResetReasons, TcpLayout, door},
     limits,
 };
 use aya_ebpf::{
@@ -257,6 +257,13 @@ pub(crate) static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(NO_KERNEL_LA
 /// Set by the loader from the kernel's BTF.
 #[unsafe(no_mangle)]
 pub(crate) static FILE_LAYOUT: Global<FileLayout> = Global::new(NO_FILE_LAYOUT);
+
+// SAFETY: as above.
+const NO_RESET_REASONS: ResetReasons = unsafe { core::mem::zeroed() };
+
+/// Set by the loader from the kernel's BTF.
+#[unsafe(no_mangle)]
+pub(crate) static RESET_REASONS: Global<ResetReasons> = Global::new(NO_RESET_REASONS);
 
 // SAFETY: as above.
 const NO_TCP_LAYOUT: TcpLayout = unsafe { core::mem::zeroed() };

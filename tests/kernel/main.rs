@@ -21,6 +21,7 @@ mod order;
 mod packet;
 mod parser;
 mod price;
+mod reset;
 mod residue;
 mod ring;
 mod sock;

@@ -19,7 +19,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("proc_exec", 1800),
     ("proc_exit", 60),
     ("rst_in", 30),
-    ("rst_out", 30),
+    ("rst_out", 50),
     ("seed", 4400),
     ("server_begin", 12000),
     ("server_deferred", 250),
@@ -37,7 +37,7 @@ const BUDGET: &[(&str, u32)] = &[
     ("taskscope_from", 10),
     ("taskscope_nic", 10),
     ("taskscope_to", 10),
-    ("tcp_ca", 410),
+    ("tcp_ca", 500),
     ("tcp_retransmit", 590),
     ("to_workload", 360_000),
 ];

@@ -34,6 +34,30 @@ pub mod flag {
     pub const RST_IN: u8 = 4;
     /// We sent a RST.
     pub const RST_OUT: u8 = 8;
+    /// The bits from here on are one of [`super::reset`].
+    pub const RESET_SHIFT: u8 = 4;
+}
+
+/// Why we sent a RST. Our own numbers, up to 15: those of the kernel's `enum sk_rst_reason` differ by version.
+pub mod reset {
+    /// The kernel does not say, or says what is none of these.
+    pub const UNKNOWN: u8 = 0;
+    /// The program wanted it so: it closed with SO_LINGER and no time, or disconnected.
+    pub const PROGRAM: u8 = 1;
+    /// The program closed what had data that it had not read.
+    pub const UNREAD: u8 = 2;
+    /// Data came after the program had closed.
+    pub const LATE_DATA: u8 = 3;
+    /// The program did not want to wait for the peer's end: TCP_LINGER2 below zero.
+    pub const NO_WAIT: u8 = 4;
+    /// Too many orphans, or too much memory for them.
+    pub const MEMORY: u8 = 5;
+    pub const KEEPALIVE: u8 = 6;
+    /// Ended from outside, as by `ss --kill`, or its peer never ended a closed connection.
+    pub const ABORTED: u8 = 7;
+    /// What came in does not belong to the connection.
+    pub const PROTOCOL: u8 = 8;
+    pub const MPTCP: u8 = 9;
 }
 
 /// Values of [`Figures::tcp_state`], include/net/tcp_states.h; part of the kernel's ABI by way of TCP_INFO.

@@ -7,8 +7,9 @@ use agent_common::{
     counter,
     event::{
         fault::{Retransmit, RtoEnded},
-        sock::{State, class, flag},
+        sock::{State, class, flag, reset},
     },
+    layout::{self, ResetReasons},
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     emit, gate,
-    maps::{SOCKS, offset},
+    maps::{RESET_REASONS, SOCKS, offset},
     read,
 };
 
@@ -215,20 +216,31 @@ fn synack_again(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn rst_in(ctx: BtfTracePointContext) -> i32 {
-    note_reset(ctx.arg(0), flag::RST_IN);
+    note_reset(ctx.arg(0), flag::RST_IN, reset::UNKNOWN);
     0
 }
 
 /// Also for segments that belong to no socket: `sk` is null then.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn rst_out(ctx: BtfTracePointContext) -> i32 {
-    note_reset(ctx.arg(0), flag::RST_OUT);
+    let reasons = core::ptr::from_ref(&RESET_REASONS).cast::<ResetReasons>();
+    // SAFETY: `Global` is transparent; volatile, because the loader overwrites what is compiled in.
+    let has = unsafe { core::ptr::read_volatile(&raw const (*reasons).has) };
+    let mut reason = reset::UNKNOWN;
+    // Where there is no such argument the verifier does not look in here.
+    if has != 0 {
+        let value: u32 = ctx.arg(2);
+        let at = value as usize & (layout::RESET_REASONS - 1);
+        // SAFETY: as above, and it is within the array.
+        reason = unsafe { core::ptr::read_volatile((&raw const (*reasons).meaning).cast::<u8>().add(at)) };
+    }
+    note_reset(ctx.arg(0), flag::RST_OUT, reason);
     0
 }
 
 /// The first one counts: an answer to a RST is none of ours.
 #[inline(always)]
-fn note_reset(sk: *mut c_void, from: u8) {
+fn note_reset(sk: *mut c_void, from: u8, reason: u8) {
     if sk.is_null() {
         return;
     }
@@ -239,6 +251,6 @@ fn note_reset(sk: *mut c_void, from: u8) {
     // SAFETY: not null, and the storage lives as long as the socket.
     let flags = unsafe { &mut (*kept).flags };
     if *flags & (flag::RST_IN | flag::RST_OUT) == 0 {
-        *flags |= from;
+        *flags |= from | reason << flag::RESET_SHIFT;
     }
 }

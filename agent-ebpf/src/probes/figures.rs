@@ -115,7 +115,7 @@ pub(crate) fn unacked_bytes(tcp: *const c_void) -> u32 {
 
 /// What the peer sent and the application has not read.
 #[inline(always)]
-fn unread_bytes(sk: *mut c_void, tcp: *const c_void) -> u32 {
+pub(crate) fn unread_bytes(sk: *mut c_void, tcp: *const c_void) -> u32 {
     let received: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_rcv_nxt));
     let copied: u32 = read::field(tcp, offset!(KERNEL_LAYOUT.tcp_copied_seq));
     let fin = sk_flag(sk, offset!(KERNEL_LAYOUT.sock_done_bit));

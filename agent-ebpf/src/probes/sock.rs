@@ -9,13 +9,15 @@ use agent_common::{
     Wire as _, counter,
     event::{
         Header, Record as _,
-        sock::{Closed, ConnectFailed, State, class, flag, owner, role, tcp_state},
+        sock::{Closed, ConnectFailed, State, class, flag, owner, reset, role, tcp_state},
     },
     pure::packet,
 };
 use aya_ebpf::{bindings::seq_file, macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use super::figures::{is_stuck, looks, payload, probes_out, row, sk_flag, srtt_us, tcp_sock, unacked_bytes};
+use super::figures::{
+    is_stuck, looks, payload, probes_out, row, sk_flag, srtt_us, tcp_sock, unacked_bytes, unread_bytes,
+};
 use crate::{
     emit, gate,
     maps::{SOCKS, has, offset},
@@ -133,7 +135,8 @@ fn closes(sk: *mut c_void, old: i32) {
     // SAFETY: not null, and the storage lives as long as the socket.
     let state = unsafe { &mut *kept };
     if resets && state.flags & (flag::RST_IN | flag::RST_OUT) == 0 {
-        state.flags |= flag::RST_OUT;
+        let why = if unread_bytes(sk, tcp) == 0 { reset::PROGRAM } else { reset::UNREAD };
+        state.flags |= flag::RST_OUT | why << flag::RESET_SHIFT;
     }
     // Not chosen yet at SYN_SENT, and given back by now; what headers were made of is still there.
     if connects && state.local_port == 0 && has(offset!(TCP_LAYOUT.inet_sport)) {

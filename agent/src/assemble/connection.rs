@@ -232,7 +232,8 @@ impl Connection {
         let died = self.halves().find_map(|half| half.cause.death());
         let outcome = match (died, self.how) {
             (Some(death), _) => Outcome::Died(death),
-            (None, Some((Cause::ResetByPeer | Cause::ResetByUs, _))) => Outcome::Reset,
+            (None, Some((Cause::ResetByUs(reason), _))) => Outcome::Reset(reason),
+            (None, Some((Cause::ResetByPeer, _))) => Outcome::Reset(None),
             _ if self.ended == Ktime(0) => Outcome::Vanished,
             _ => Outcome::Closed,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_common::event::sock::{State, class, flag};
+use agent_common::event::sock::{State, class, flag, reset};
 
 use super::role::Role;
 
@@ -82,10 +82,10 @@ impl Closed {
         let mut closed = Self::default();
         let count = match (cause, seen_by) {
             (Cause::Fin, _) => &mut closed.fin,
-            (Cause::ResetByUs, Role::Client) | (Cause::ResetByPeer, Role::Server) => {
+            (Cause::ResetByUs(_), Role::Client) | (Cause::ResetByPeer, Role::Server) => {
                 &mut closed.reset_by_client
             }
-            (Cause::ResetByUs, Role::Server) | (Cause::ResetByPeer, Role::Client) => {
+            (Cause::ResetByUs(_), Role::Server) | (Cause::ResetByPeer, Role::Client) => {
                 &mut closed.reset_by_server
             }
             (Cause::Death(Death::Unacknowledged), _) => &mut closed.unacknowledged,
@@ -122,13 +122,60 @@ impl Death {
     }
 }
 
+/// Why a host sent a reset, as far as its kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResetReason {
+    Program,
+    Unread,
+    LateData,
+    NoWait,
+    Memory,
+    KeepAlive,
+    Aborted,
+    Protocol,
+    Mptcp,
+}
+
+impl ResetReason {
+    fn of(flags: u8) -> Option<Self> {
+        Some(match flags >> flag::RESET_SHIFT {
+            reset::PROGRAM => Self::Program,
+            reset::UNREAD => Self::Unread,
+            reset::LATE_DATA => Self::LateData,
+            reset::NO_WAIT => Self::NoWait,
+            reset::MEMORY => Self::Memory,
+            reset::KEEPALIVE => Self::KeepAlive,
+            reset::ABORTED => Self::Aborted,
+            reset::PROTOCOL => Self::Protocol,
+            reset::MPTCP => Self::Mptcp,
+            _ => return None,
+        })
+    }
+
+    /// The word of the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Unread => "unread_data",
+            Self::LateData => "late_data",
+            Self::NoWait => "no_wait",
+            Self::Memory => "memory",
+            Self::KeepAlive => "keepalive",
+            Self::Aborted => "aborted",
+            Self::Protocol => "protocol",
+            Self::Mptcp => "mptcp",
+        }
+    }
+}
+
 /// How a connection ended, as one of its sockets saw it. Where the two differ, the greater one tells more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     Fin,
     Other,
     ResetByPeer,
-    ResetByUs,
+    ResetByUs(Option<ResetReason>),
     Death(Death),
 }
 
@@ -150,7 +197,7 @@ impl Cause {
             libc::ECONNRESET | libc::EPIPE => return Self::ResetByPeer,
             libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH => {}
             _ if state.flags & flag::RST_IN != 0 => return Self::ResetByPeer,
-            _ if state.flags & flag::RST_OUT != 0 => return Self::ResetByUs,
+            _ if state.flags & flag::RST_OUT != 0 => return Self::ResetByUs(ResetReason::of(state.flags)),
             0 => return Self::Fin,
             _ => return Self::Other,
         }
@@ -260,7 +307,11 @@ mod tests {
         check(0, 0, (0, 0, 0), fin);
         check(0, flag::SEEDED, (3, 3, 3), fin);
         check(0, flag::RST_IN, (0, 0, 0), Cause::ResetByPeer);
-        check(0, flag::RST_OUT, (0, 0, 0), Cause::ResetByUs);
+        check(0, flag::RST_OUT, (0, 0, 0), Cause::ResetByUs(None));
+        let unread = flag::RST_OUT | reset::UNREAD << flag::RESET_SHIFT;
+        check(0, unread, (0, 0, 0), Cause::ResetByUs(Some(ResetReason::Unread)));
+        check(0, flag::RST_OUT | 15 << flag::RESET_SHIFT, (0, 0, 0), Cause::ResetByUs(None));
+        check(0, flag::RST_IN | unread, (0, 0, 0), Cause::ResetByPeer);
         check(libc::ECONNRESET, 0, (2, 0, 9), Cause::ResetByPeer);
         check(libc::EPIPE, flag::RST_OUT, (0, 0, 0), Cause::ResetByPeer);
         check(libc::ECONNABORTED, 0, (0, 0, 0), Cause::Other);
@@ -276,7 +327,7 @@ mod tests {
     #[test]
     fn who_reset_is_the_same_from_both_ends() {
         let by_client = Closed { reset_by_client: 1, ..Closed::default() };
-        assert_eq!(Closed::one(Cause::ResetByUs, Role::Client), by_client);
+        assert_eq!(Closed::one(Cause::ResetByUs(None), Role::Client), by_client);
         assert_eq!(Closed::one(Cause::ResetByPeer, Role::Server), by_client);
         let by_server = Closed { reset_by_server: 1, ..Closed::default() };
         assert_eq!(Closed::one(Cause::ResetByPeer, Role::Client), by_server);

@@ -12,7 +12,7 @@ use std::{
 use super::{
     edge::{BothWays, Edge},
     failure::FailureClass,
-    faults::Death,
+    faults::{Death, ResetReason},
     topology::EdgeKey,
 };
 use crate::{clock::Ktime, targets::process::Tgid};
@@ -27,8 +27,8 @@ const MAX_KEEPERS: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Closed,
-    /// An end of it that is seen was reset.
-    Reset,
+    /// An end of it that is seen was reset; why, if the end that did it is seen and its kernel says.
+    Reset(Option<ResetReason>),
     /// An end of it that is seen gave up.
     Died(Death),
     /// No dump shows it any more, and its end was not seen.
@@ -43,7 +43,7 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
-            Self::Reset => "reset",
+            Self::Reset(_) => "reset",
             Self::Vanished => "vanished",
             Self::Failed(FailureClass::Refused) => "refused",
             Self::Failed(FailureClass::TimedOut) => "timed_out",
@@ -52,6 +52,14 @@ impl Outcome {
             Self::Died(death) => death.name(),
             Self::Failed(FailureClass::Reset) => "connect_reset",
             Self::Failed(FailureClass::Other) => "failed",
+        }
+    }
+
+    #[must_use]
+    pub fn reset_reason(self) -> Option<ResetReason> {
+        match self {
+            Self::Reset(reason) => reason,
+            _ => None,
         }
     }
 }

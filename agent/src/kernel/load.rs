@@ -118,6 +118,7 @@ impl Kernel {
             .override_global(names::GLOBAL_KERNEL_LAYOUT, &InMap(layouts.kernel), true)
             .override_global(names::GLOBAL_FILE_LAYOUT, &InMap(layouts.file), true)
             .override_global(names::GLOBAL_TCP_LAYOUT, &InMap(layouts.tcp), true)
+            .override_global(names::GLOBAL_RESET_REASONS, &InMap(layouts.resets), true)
             // A helper of the same kernel as that form of programs.
             .override_global(names::GLOBAL_DNS_ON_XDP, &dns_on_xdp, true)
             .override_global(aya_log::LEVEL, &log_level, false)

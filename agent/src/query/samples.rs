@@ -9,7 +9,7 @@ use crate::{
     assemble::{
         edge::{BothWays, Confidence, Connections, Edge, EdgeId, Network, Peer, Requests, Transport, Vip},
         failure::FailureClass,
-        faults::{Closed, Faults, Retransmits},
+        faults::{Closed, Faults, ResetReason, Retransmits},
         histogram::Histogram,
         recent::{self, Recent},
         span::{Causes, JoinedBy, Outcome, Side, Span, SpanId, Stall, StallOver, TraceId},
@@ -173,7 +173,7 @@ fn ended() -> impl Iterator<Item = Recent> {
         ended: Ktime(94_000_000_000),
         bytes: BothWays { to_server: 100, to_client: 0 },
         retransmits: 2,
-        outcome: recent::Outcome::Reset,
+        outcome: recent::Outcome::Reset(Some(ResetReason::Unread)),
         ..closed
     };
     [reset, closed].into_iter()

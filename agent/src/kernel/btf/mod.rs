@@ -1,6 +1,7 @@
 //! Offsets of kernel struct fields, from the running kernel's own type information.
 
 mod reader;
+mod resets;
 mod tcp;
 mod tracepoints;
 mod types;
@@ -9,7 +10,7 @@ use std::{fs, path::Path};
 
 use agent_common::{
     Wire as _,
-    layout::{ABSENT, FileLayout, KernelLayout, TcpLayout},
+    layout::{ABSENT, FileLayout, KernelLayout, ResetReasons, TcpLayout},
 };
 
 use super::{KernelError, Refused};
@@ -26,6 +27,7 @@ pub(super) struct Layouts {
     pub(super) kernel: KernelLayout,
     pub(super) file: FileLayout,
     pub(super) tcp: TcpLayout,
+    pub(super) resets: ResetReasons,
     /// Features whose fields this kernel was built without.
     pub(super) refused: Vec<Refused>,
     /// Those of [`tracepoints::TRACEPOINTS`] that exist and hand over what their programs take.
@@ -45,6 +47,7 @@ pub(super) fn layouts() -> Result<Layouts, KernelError> {
     let (tcp, missing) = tcp::layout(&offset, jiffy_ns);
     layouts.tcp = tcp;
     layouts.refused.extend(missing);
+    layouts.resets = resets::reasons(|it| btf.arguments(it), |name, it| btf.enumerator(name, it));
     let (fitting, refused) = tracepoints::fitting(&btf);
     layouts.tracepoints = fitting;
     layouts.refused.extend(refused);
@@ -115,7 +118,8 @@ fn from(offset: &dyn Fn(&'static str) -> Option<u32>) -> Result<Layouts, KernelE
         task_tgid: unless_absent("task_struct.tgid", SEED),
         binprm_filename: unless_absent("linux_binprm.filename", NAMES),
     };
-    Ok(Layouts { kernel, file, tcp: TcpLayout::zeroed(), refused, tracepoints: Vec::new() })
+    let (tcp, resets) = (TcpLayout::zeroed(), ResetReasons::zeroed());
+    Ok(Layouts { kernel, file, tcp, resets, refused, tracepoints: Vec::new() })
 }
 
 #[cfg(test)]
@@ -127,7 +131,7 @@ mod tests {
         if !Path::new(VMLINUX).exists() {
             return;
         }
-        let Layouts { kernel, file, tcp, refused, tracepoints } = layouts().unwrap();
+        let Layouts { kernel, file, tcp, resets: _, refused, tracepoints } = layouts().unwrap();
         assert!(refused.is_empty(), "{refused:?}");
         assert_eq!(tracepoints.len(), tracepoints::TRACEPOINTS.len());
         assert_eq!(tcp.icsk_pending, tcp.icsk_ca_state + 2);

@@ -74,7 +74,7 @@ const FAULTS: &[Column<(&Fault, u64)>] = &[
 const CONNECTIONS: &[Column<RecentConnection>] = &[
     number("ENDED", |it, now_ns| units::age(now_ns, it.ended)),
     number("LASTED", |it, _| units::or_unknown(it.lasted_seconds, units::duration)),
-    text("HOW", |it, _| it.outcome.replace('_', " ")),
+    text("HOW", |it, _| how(it)),
     number("SENT", |it, _| units::or_unknown(it.bytes, |it: BothWays| units::bytes(it.to_server))),
     number("RECEIVED", |it, _| units::or_unknown(it.bytes, |it: BothWays| units::bytes(it.to_client))),
     number("RETRANS", |it, _| it.retransmits.to_string()),
@@ -91,6 +91,14 @@ const CONNECTIONS: &[Column<RecentConnection>] = &[
         format!("{client} → {}", units::socket(&it.server_address, it.server_port))
     }),
 ];
+
+fn how(connection: &RecentConnection) -> String {
+    let outcome = match &connection.reset_reason {
+        Some(reason) => format!("{}: {reason}", connection.outcome),
+        None => connection.outcome.clone(),
+    };
+    outcome.replace('_', " ")
+}
 
 fn tone(connection: &RecentConnection) -> Tone {
     match connection.outcome.as_str() {

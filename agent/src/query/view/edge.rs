@@ -94,6 +94,7 @@ fn connection(recent: &Recent, snapshot: &Snapshot) -> RecentConnection {
         retransmits: recent.retransmits,
         rtt_seconds: recent.rtt.as_ref().map(Duration::as_secs_f64),
         outcome: recent.outcome.name().to_owned(),
+        reset_reason: recent.outcome.reset_reason().map(|it| it.name().to_owned()),
     }
 }
 
