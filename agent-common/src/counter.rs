@@ -57,7 +57,7 @@ counters! {
     HTTP_NOT_KEPT = 9, lost, "http_not_kept";
     /// Connections that are neither TCP nor TLS over TCP: no identity, not joined.
     HTTP_NO_IDENTITY = 10, lost, "http_no_identity";
-    /// Client calls that went over HTTP/2, which has no probes yet.
+    /// Client calls that went over HTTP/2 and are not seen as spans, because a probe of those is refused.
     HTTP2_CALLS = 11, seen, "http2_calls";
     /// Packets too short for their headers.
     PACKET_SHORT = 12, lost, "packet_short";
@@ -69,7 +69,8 @@ counters! {
     PACKET_NEW_PEERS = 15, seen, "new_peers";
     /// SYNs and RSTs of peers that were not remembered, because too many new ones came within a second.
     PACKET_THROTTLED = 16, lost, "packet_throttled";
-    /// Requests that came over HTTP/2, whose servers have no probes yet.
+    /// Requests that came over HTTP/2 and are not seen as spans, because a probe of those is refused or the version of
+    /// golang.org/x/net is not known.
     HTTP2_SERVED = 17, seen, "http2_served";
     /// Retransmits and time-outs that found the ring full. Their counts are in the sockets all the same.
     FAULT_RING_FULL = 18, lost, "fault_ring_full";

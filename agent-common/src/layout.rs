@@ -14,9 +14,27 @@ pub mod point {
     pub const CLIENT_ATTEMPTED: usize = 7;
     pub const CLIENT_RETRY: usize = 8;
     pub const CLIENT_CONN_CLOSED: usize = 9;
-    pub const SERVER_ROUTE: usize = 10;
-    pub const SERVER_ROUTE_121: usize = 11;
-    pub const COUNT: usize = 12;
+    pub const HTTP2_SERVER_BEGIN: usize = 10;
+    pub const HTTP2_SERVER_END: usize = 11;
+    pub const HTTP2_SERVER_CONN_CLOSED: usize = 12;
+    pub const HTTP2_CLIENT_SENT: usize = 13;
+    pub const HTTP2_CLIENT_ATTEMPTED: usize = 14;
+    pub const HTTP2_CLIENT_RETRY: usize = 15;
+    pub const HTTP2_CLIENT_CONN_CLOSED: usize = 16;
+    /// So much further are those of HTTP/2 for [`http2_code::SEPARATE`](super::http2_code::SEPARATE).
+    pub const SEPARATE: usize = 7;
+    pub const SEPARATE_CLIENT_BEGIN: usize = HTTP2_CLIENT_CONN_CLOSED + SEPARATE + 1;
+    pub const SERVER_ROUTE: usize = SEPARATE_CLIENT_BEGIN + 1;
+    pub const SERVER_ROUTE_121: usize = SERVER_ROUTE + 1;
+    pub const COUNT: usize = SERVER_ROUTE_121 + 1;
+}
+
+/// Which copy of the code of HTTP/2 a point is in: its cookie.
+pub mod http2_code {
+    /// That of net/http. Points of nothing else than HTTP/2 have this one, too.
+    pub const BUNDLED: u64 = 0;
+    /// golang.org/x/net/http2.
+    pub const SEPARATE: u64 = 1;
 }
 
 /// More than `enum sk_rst_reason` has; a power of two.
@@ -44,8 +62,32 @@ pub mod price {
 }
 
 wire! {
+    /// Where one copy of the code of HTTP/2 keeps its fields. Offsets are in bytes.
+    pub struct Http2: 26 bytes {
+        pub request_method: u16,
+        pub request_uri: u16,
+        pub request_host: u16,
+        /// `responseWriter.rws`: a `*responseWriterState`.
+        pub writer_state: u16,
+        pub state_stream: u16,
+        pub state_conn: u16,
+        pub state_status: u16,
+        pub stream_id: u16,
+        /// `serverConn.conn`: a `net.Conn`.
+        pub server_conn: u16,
+        /// `clientStream.cc`: a `*ClientConn`.
+        pub client_stream_conn: u16,
+        pub client_stream_id: u16,
+        /// `ClientConn.tconn`: a `net.Conn`.
+        pub client_conn: u16,
+        /// `clientConnReadLoop.cc`: a `*ClientConn`.
+        pub read_loop_conn: u16,
+    }
+}
+
+wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
-    pub struct GoProcess: 184 bytes {
+    pub struct GoProcess: 352 bytes {
         /// Hits of each [`point`]; the kernel half adds.
         pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.
@@ -70,7 +112,17 @@ wire! {
         pub tcp_conn_fd: u16,
         pub net_fd_sysfd: u16,
         pub tls_conn_conn: u16,
-        pub reserved: [u16; 7],
+        /// `_panic`: what panics, or is `runtime.Goexit`, at the moment.
+        pub g_panic: u16,
+        /// `ProtoMajor` of the client's `http.Response`.
+        pub client_proto_major: u16,
+        pub client_proto_minor: u16,
+        pub request_proto_minor: u16,
+        /// Of net/http.
+        pub http2: Http2,
+        /// Of golang.org/x/net/http2.
+        pub separate_http2: Http2,
+        pub reserved: u16,
     }
 }
 

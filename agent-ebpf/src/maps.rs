@@ -75,6 +75,9 @@ pub(crate) struct Conn {
     pub(crate) remote_port: u16,
     /// Only for loopback addresses, which mean something else in each namespace; else 0.
     pub(crate) netns: u32,
+    /// Initial sequence numbers, or the ones after them: both ends know both.
+    pub(crate) local_isn: u32,
+    pub(crate) remote_isn: u32,
 }
 
 /// Removed where the connection ends: heap addresses are used again within milliseconds.
@@ -82,7 +85,7 @@ pub(crate) struct Conn {
 pub(crate) static CONNS: LruHashMap<ConnKey, Conn> =
     LruHashMap::with_max_entries(limits::HTTP_CONNECTIONS, 0);
 
-/// A TCP connection as its client sees it.
+/// A TCP connection as its client sees it, and a stream of it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct JoinKey {
@@ -91,20 +94,23 @@ pub(crate) struct JoinKey {
     pub(crate) client_port: u16,
     pub(crate) server_port: u16,
     pub(crate) netns: u32,
+    /// 0 for HTTP/1: a Go client never pipelines, so there is only one call at a time.
+    pub(crate) stream: u32,
 }
 
-/// The newest client call on a connection. A Go client never pipelines, so there is only one.
+/// The newest client call on a connection, or the one of a stream.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Context {
     pub(crate) trace_id: [u8; 16],
     pub(crate) span_id: [u8; 8],
-    /// `write_seq` before the call was sent.
+    /// `write_seq` before the call was sent. Of a stream, the client's initial sequence number.
     pub(crate) seq: u32,
     pub(crate) reserved: u32,
 }
 
-/// Written by the client's end, read by the server's. An LRU; checked by sequence number when read.
+/// Written by the client's end, read by the server's, who removes those of streams. An LRU for those that no
+/// watched server reads; checked by sequence number when read.
 #[map]
 pub(crate) static CONTEXTS: LruHashMap<JoinKey, Context> =
     LruHashMap::with_max_entries(limits::HTTP_CONNECTIONS, 0);

@@ -87,9 +87,9 @@ vitals! {
     PeersSeen => Total("peers_seen");
     /// SYNs from outside to ports that no socket of this host listens on.
     SynsUnanswered => Total("syns_unanswered");
-    /// Client calls over HTTP/2, which has no probes yet.
+    /// Client calls over HTTP/2 that are not seen as spans: a probe is refused, or attached only now.
     Http2Calls => Total("http2_calls");
-    /// Requests served over HTTP/2, which has no probes yet.
+    /// Requests served over HTTP/2 that are not seen as spans: a probe is refused, or attached only now.
     Http2Served => Total("http2_served");
     /// Packets that are not looked at: of other protocols, and fragments of TCP after the first.
     PacketsOther => Total("packets_other");

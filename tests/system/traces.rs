@@ -1,9 +1,12 @@
 //! One request through several processes is one trace; what is wrong is found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use serde_json::Value;
-use tests::{Agent, eventually, require_bpf, shop::Shop};
+use tests::{Agent, Target, eventually, paths::built, require_bpf, shop::Shop};
 
 #[test]
 fn a_visit_is_one_trace_over_three_processes() {
@@ -38,6 +41,37 @@ fn a_visit_is_one_trace_over_three_processes() {
     assert_eq!(parent_of(cart, &spans).as_deref(), Some("shop-web server GET /"));
     let ids: BTreeSet<_> = spans.iter().map(|it| it["span_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), spans.len(), "no id twice");
+}
+
+#[test]
+fn a_request_over_http2_is_one_trace_over_two_processes() {
+    require_bpf!();
+    let mut command = Command::new(built("http"));
+    command.args(["server", "-listen", "127.0.0.1:0", "-http2", "-tls"]);
+    let server = Target::start(command);
+    let agent = Agent::start(crate::watch_targets());
+    crate::wait_for_probes(&agent, server.pid());
+    let target = &agent.items(["targets", &server.pid().to_string()])[0];
+    let probes = target["probes"].as_array().unwrap();
+    assert!(probes.iter().any(|it| it["name"] == "http2 server begin"), "{target}");
+
+    let url = format!("https://{}/echo/", server.address());
+    let mut command = crate::http_client_command("asks-by-http2", &url, 1000, 100);
+    command.args(["-http2", "-c", "8"]);
+    let _client = Target::start(command);
+    let spans = eventually("a whole trace of a request", || {
+        let traces = agent.items(["traces", "--service", "asks-by-http2"]);
+        let id = traces.iter().find(|it| it["services"] == 2)?["trace_id"].as_str()?.to_owned();
+        Some(agent.items(["traces", &id])[0]["spans"].as_array()?.clone())
+    });
+    let kinds: BTreeSet<_> = spans.iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["client", "server"]), "{spans:#?}");
+    for span in &spans {
+        println!("{span}");
+        assert_eq!(span["attributes"]["network.protocol.version"], "2", "{span}");
+        let parent = parent_of(span, &spans);
+        assert_eq!(parent.is_some(), span["kind"] == "server", "{parent:?}");
+    }
 }
 
 #[test]

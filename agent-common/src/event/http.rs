@@ -1,4 +1,4 @@
-//! HTTP/1 requests of Go programs, one record for each, made when it ends.
+//! Requests of Go programs, one record for each, made when it ends.
 
 use super::Header;
 use crate::limits::{HOST_BYTES, METHOD_BYTES, PATH_BYTES, ROUTE_BYTES};
@@ -7,6 +7,13 @@ use crate::limits::{HOST_BYTES, METHOD_BYTES, PATH_BYTES, ROUTE_BYTES};
 pub mod side {
     pub const SERVER: u8 = 1;
     pub const CLIENT: u8 = 2;
+}
+
+/// Values of [`Call::protocol`]. 0: none was known yet, and only HTTP/1 was looked for.
+pub mod protocol {
+    pub const HTTP1: u8 = 1;
+    pub const HTTP2: u8 = 2;
+    pub const GRPC: u8 = 3;
 }
 
 /// Values of [`Call::end`].
@@ -30,7 +37,7 @@ pub mod joined_by {
     pub const GOID: u8 = 1;
     /// The server request of the goroutine that started this one.
     pub const PARENT_GOID: u8 = 2;
-    /// The client call on the other end of the connection, by TCP sequence number.
+    /// The client call on the other end of the connection, by TCP sequence number or stream id.
     pub const CONNECTION: u8 = 3;
 }
 
@@ -51,7 +58,8 @@ wire! {
         pub remote: [u8; 16],
         pub local_port: u16,
         pub remote_port: u16,
-        /// The client's `write_seq` before it sent, the server's `copied_seq` when the handler began.
+        /// The stream id. Of HTTP/1, which has none, the client's `write_seq` before it sent, and the server's
+        /// `copied_seq` when the handler began.
         pub seq: u32,
         /// 0: the server wrote nothing, which the client sees as 200; or no response.
         pub status: u16,
@@ -67,9 +75,12 @@ wire! {
         pub host: [u8; HOST_BYTES],
         /// Of use to the kernel half only: address of the connection object of the last attempt.
         pub conn_object: u64,
-        /// As above: whether an attempt reached an HTTP/1 connection.
+        /// As above: whether an attempt reached a connection.
         pub reached_connection: u8,
-        pub reserved: [u8; 3],
+        pub protocol: u8,
+        /// Of HTTP/1: the minor version that the request came in, or its answer, and one. 0: not known.
+        pub minor: u8,
+        pub reserved: u8,
         /// Network namespace of a loopback connection, which means nothing elsewhere; else 0.
         pub netns: u32,
         pub route_len: u8,
@@ -108,6 +119,9 @@ mod tests {
             ("method", offset_of!(Call, method), 120),
             ("path", offset_of!(Call, path), 128),
             ("host", offset_of!(Call, host), 224),
+            ("protocol", offset_of!(Call, protocol), 281),
+            ("minor", offset_of!(Call, minor), 282),
+            ("netns", offset_of!(Call, netns), 284),
             ("route_len", offset_of!(Call, route_len), 288),
             ("route", offset_of!(Call, route), 289),
         ];

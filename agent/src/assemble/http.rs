@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use agent_common::event::http::{Call, end, joined_by, side};
+use agent_common::event::http::{Call, end, joined_by, protocol, side};
 
 use super::{
     address,
-    span::{JoinedBy, Outcome, Side, Span, SpanId, TraceId},
+    span::{JoinedBy, Outcome, Protocol, Side, Span, SpanId, TraceId},
     texts::Texts,
 };
 use crate::{clock::Ktime, targets::process::Process};
@@ -39,6 +39,10 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
             _ => JoinedBy::Nothing,
         },
         side,
+        protocol: match call.protocol {
+            protocol::HTTP2 => Protocol::Http2,
+            _ => Protocol::Http1(call.minor.checked_sub(1)),
+        },
         process: Arc::clone(process),
         began: Ktime(call.began_ktime_ns),
         ended: Ktime(call.header.ktime_ns),

@@ -40,6 +40,22 @@ pub enum Side {
     Client,
 }
 
+/// What the request was spoken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// And its minor version, if that is known. Or a request that got no connection.
+    Http1(Option<u8>),
+    Http2,
+}
+
+impl Protocol {
+    /// Whether a connection has more than one request under way.
+    #[must_use]
+    pub fn has_streams(self) -> bool {
+        self == Self::Http2
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -118,7 +134,7 @@ impl Causes {
 /// Spans that ended about the same time, shared by all who keep them.
 pub type Batch = Arc<Vec<Span>>;
 
-/// An HTTP/1 request that ended.
+/// A request that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub trace_id: TraceId,
@@ -127,6 +143,7 @@ pub struct Span {
     pub parent: Option<SpanId>,
     pub joined_by: JoinedBy,
     pub side: Side,
+    pub protocol: Protocol,
     pub process: Arc<Process>,
     pub began: Ktime,
     pub ended: Ktime,

@@ -7,6 +7,7 @@
 //! What brings the answer may be acknowledged only with the next request: then the request ends first. In HTTP/1 the
 //! requests of a connection follow each other. Of those that were open when the timer fired the one that ends first
 //! had the connection; another one was only waiting for it. So each end has one span of an episode.
+//! Streams share their connection: all that were open have it, and the first to end stands for them.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -156,10 +157,11 @@ impl Stalls {
         for episode in self.episodes.get_mut(tuple).into_iter().flatten() {
             let is_own = episode.sender == local;
             let seen_by = if is_own { &mut episode.own } else { &mut episode.peer };
-            if seen_by.is_some() || episode.fired < span.began || span.ended < episode.fired {
+            let is_taken = seen_by.is_some() && !span.protocol.has_streams();
+            if is_taken || episode.fired < span.began || span.ended < episode.fired {
                 continue;
             }
-            *seen_by = Some(ids);
+            seen_by.get_or_insert(ids);
             let sender = if is_own { span.side } else { other(span.side) };
             let causes = span.causes.get_or_insert_default();
             if !causes.has_room() {

@@ -172,7 +172,7 @@ fn finding(span: &Span, recent: &Bucket) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        assemble::span::{JoinedBy, Outcome, SpanId, TraceId},
+        assemble::span::{JoinedBy, Outcome, Protocol, SpanId, TraceId},
         targets::process::Process,
     };
 
@@ -258,6 +258,7 @@ mod tests {
             parent: None,
             joined_by: JoinedBy::Nothing,
             side: Side::Server,
+            protocol: Protocol::Http1(None),
             process: Arc::new(process),
             began: Ktime(0),
             ended: Ktime(second * 1_000_000_000),

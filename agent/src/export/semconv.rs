@@ -49,6 +49,7 @@ pub const CLIENT_ADDRESS: &str = "client.address";
 pub const CLIENT_PORT: &str = "client.port";
 pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
 pub const NETWORK_PEER_PORT: &str = "network.peer.port";
+pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 pub const NETWORK_TRANSPORT: &str = "network.transport";
 pub const NETWORK_TYPE: &str = "network.type";
 

@@ -39,14 +39,16 @@ impl AttachedFile {
     /// What is left of a side costs every request and can make no span.
     fn give_up_incomplete(&mut self) {
         self.given_up.clear();
-        for side in [Side::Server, Side::Client] {
-            let is_missing = |name: &PointName| name.side() == side && name.need() == Need::Must;
+        for &side in Side::ALL {
+            let is_of = |name: PointName| name.side() == side || Some(name.side()) == side.begun_by();
+            let is_missing = |name: &PointName| is_of(*name) && name.need() == Need::Must;
             let Some(missing) = self.refused.iter().map(|(name, _)| *name).find(is_missing) else {
                 continue;
             };
             let reason = RefusalReason::Incomplete { missing };
             self.given_up.push(Refusal { subject: Subject::Side(side), reason });
-            let (gone, kept) = self.links.drain(..).partition(|(name, _, _)| name.side() == side);
+            let (gone, kept): (Vec<_>, _) =
+                self.links.drain(..).partition(|(name, _, _)| name.side() == side);
             self.links = kept;
             detach(gone);
         }
@@ -77,7 +79,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, exe: &File, points: &[Point], file: &mut A
         let Some(row) = points::row(point.name).filter(|_| !file.has(point)) else {
             continue;
         };
-        match attach_one(ebpf, row.program, exe, point.file_offset, None) {
+        // Older kernels than those that have cookies can do without the one that is nothing.
+        let cookie = (row.cookie != 0).then_some(row.cookie);
+        match attach_one(ebpf, row.program, exe, point.file_offset, cookie) {
             Ok(link) => file.links.push((point.name, point.file_offset, link)),
             Err(error) => file.refused.push((point.name, error)),
         }

@@ -8,7 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use agent_common::{Wire as _, layout::GoProcess, limits::TLS_ITABS};
+use agent_common::{
+    Wire as _,
+    layout::{GoProcess, Http2},
+    limits::TLS_ITABS,
+};
 use procfs::process::Process as ProcProcess;
 
 use super::{
@@ -172,7 +176,51 @@ fn gate(layout: &HttpLayout, checked: &Checked) -> GoProcess {
         tcp_conn_fd: layout.tcp_conn_fd,
         net_fd_sysfd: layout.net_fd_sysfd,
         tls_conn_conn: layout.tls_conn_conn,
+        g_panic: layout.g_panic,
+        client_proto_major: layout.http_response_proto_major,
+        client_proto_minor: layout.http_response_proto_minor,
+        request_proto_minor: layout.request_proto_minor,
+        http2: http2(layout),
+        separate_http2: separate_http2(layout),
         ..GoProcess::zeroed()
+    }
+}
+
+/// Of net/http.
+fn http2(layout: &HttpLayout) -> Http2 {
+    Http2 {
+        request_method: layout.http2_request_method,
+        request_uri: layout.http2_request_uri,
+        request_host: layout.http2_request_host,
+        writer_state: layout.http2_writer_state,
+        state_stream: layout.http2_state_stream,
+        state_conn: layout.http2_state_conn,
+        state_status: layout.http2_state_status,
+        stream_id: layout.http2_stream_id,
+        server_conn: layout.http2_server_conn,
+        client_stream_conn: layout.http2_client_stream_conn,
+        client_stream_id: layout.http2_client_stream_id,
+        client_conn: layout.http2_client_conn,
+        read_loop_conn: layout.http2_read_loop_conn,
+    }
+}
+
+/// Of golang.org/x/net, whose requests are those of net/http.
+fn separate_http2(layout: &HttpLayout) -> Http2 {
+    Http2 {
+        request_method: layout.request_method,
+        request_uri: layout.request_uri,
+        request_host: layout.request_host,
+        writer_state: layout.separate_writer_state,
+        state_stream: layout.separate_state_stream,
+        state_conn: layout.separate_state_conn,
+        state_status: layout.separate_state_status,
+        stream_id: layout.separate_stream_id,
+        server_conn: layout.separate_server_conn,
+        client_stream_conn: layout.separate_client_stream_conn,
+        client_stream_id: layout.separate_client_stream_id,
+        client_conn: layout.separate_client_conn,
+        read_loop_conn: layout.separate_read_loop_conn,
     }
 }
 

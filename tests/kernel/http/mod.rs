@@ -2,11 +2,12 @@
 
 mod attach;
 mod ends;
+mod http2;
 mod routes;
 mod scene;
 
 use agent::kernel::{Forms, Options};
-use agent_common::event::http::{Call, end, joined_by, side};
+use agent_common::event::http::{Call, end, joined_by, protocol, side};
 use tests::{Observer, Target, has_admin, paths::built, require_bpf, skip};
 
 use self::scene::{Calls, Scene, assert_joined, call, text};
@@ -17,21 +18,21 @@ const WORKERS: &str = "8";
 fn each_request_is_joined_with_the_call_that_made_it() {
     require_bpf!();
     for name in ["http", "http-stripped-pie"] {
-        joins(&Run { name, ..Run::default() });
+        joins(&Run { name, ..Run::PLAIN });
     }
 }
 
 #[test]
 fn each_request_is_joined_when_each_has_its_own_connection() {
     require_bpf!();
-    joins(&Run { n: 500, client: &["-keepalive=false"], ..Run::default() });
+    joins(&Run { n: 500, client: &["-keepalive=false"], ..Run::PLAIN });
 }
 
 #[test]
 fn each_request_is_joined_over_ipv6_and_over_tls() {
     require_bpf!();
-    joins(&Run { n: 200, listen: "[::1]:0", ..Run::default() });
-    joins(&Run { n: 200, server: &["-tls"], scheme: "https", ..Run::default() });
+    joins(&Run { n: 200, listen: "[::1]:0", ..Run::PLAIN });
+    joins(&Run { n: 200, server: &["-tls"], scheme: "https", ..Run::PLAIN });
 }
 
 /// Perf events instead of links of many uprobes, XDP on single pages: kernels before 6.6 and 5.18.
@@ -44,7 +45,7 @@ fn each_request_is_joined_in_the_forms_of_older_kernels() {
         return skip("perf events on uprobes need CAP_SYS_ADMIN");
     }
     let options = Options { forms: Some(OLDER_FORMS), ..Options::default() };
-    joins(&Run { n: 500, options, ..Run::default() });
+    joins(&Run { n: 500, options: Some(options), ..Run::PLAIN });
 }
 
 struct Run<'a> {
@@ -54,27 +55,25 @@ struct Run<'a> {
     server: &'a [&'a str],
     client: &'a [&'a str],
     scheme: &'a str,
-    options: Options,
+    options: Option<Options>,
 }
 
-impl Default for Run<'_> {
-    fn default() -> Self {
-        let options = Options::default();
-        Self {
-            name: "http",
-            n: 2000,
-            listen: "127.0.0.1:0",
-            server: &[],
-            client: &[],
-            scheme: "http",
-            options,
-        }
-    }
+impl Run<'_> {
+    const PLAIN: Self = Self {
+        name: "http",
+        n: 2000,
+        listen: "127.0.0.1:0",
+        server: &[],
+        client: &[],
+        scheme: "http",
+        options: None,
+    };
 }
 
+/// All calls of both ends.
 #[track_caller]
-fn joins(run: &Run<'_>) {
-    let observer = Observer::with(run.options);
+fn joins(run: &Run<'_>) -> Vec<Call> {
+    let observer = Observer::with(run.options.unwrap_or_default());
     let mut scene =
         Scene::open_by(observer, run.name, &[&["server", "-listen", run.listen], run.server].concat());
     let (n, at) = (run.n.to_string(), scene.server.address());
@@ -83,8 +82,8 @@ fn joins(run: &Run<'_>) {
     let client = scene.client(&[&args, run.client].concat());
     assert_eq!(client.json()["errors"], 0);
 
-    let calls = scene.observer.calls(2 * run.n, &[scene.server.pid(), client.pid()]);
-    let calls = Calls::new(&calls);
+    let all = scene.observer.calls(2 * run.n, &[scene.server.pid(), client.pid()]);
+    let calls = Calls::new(&all);
     for id in 1..=run.n {
         let path = format!("/echo/{id}");
         let client = calls.one(client.pid(), side::CLIENT, &path);
@@ -94,42 +93,56 @@ fn joins(run: &Run<'_>) {
         assert_eq!((client.status, server.status), (200, 200));
         assert_eq!([client.end, server.end], [end::RETURNED; 2]);
         assert!(client.began_ktime_ns <= server.began_ktime_ns);
+        let minor = if client.protocol == protocol::HTTP1 { 1 + 1 } else { 0 };
+        assert_eq!([client.minor, server.minor], [minor; 2], "HTTP/1.1, or another protocol");
     }
     scene.assert_nothing_lost_or_left();
+    if all.iter().all(|it| it.protocol == protocol::HTTP2) {
+        scene.assert_each_stream_was_taken();
+    }
     println!("{} {:?} {:?}: {n} of {n} joined", run.name, run.server, run.client);
+    all
 }
 
 #[test]
 fn a_trace_goes_through_a_proxy() {
     require_bpf!();
-    const N: usize = 200;
-    for (prefix, rule) in [("", joined_by::GOID), ("/bg", joined_by::PARENT_GOID)] {
-        let mut scene = Scene::open("http", &["server", "-listen", "127.0.0.1:0"]);
-        let to = format!("http://{}", scene.server.address());
-        let proxy = Target::spawn(built("http"), ["proxy", "-listen", "127.0.0.1:0", "-to", &to]);
-        scene.watch(proxy.pid());
-        let url = format!("http://{}{prefix}/echo/", proxy.address());
-        let client = scene.client(&["-quiet", "-url", &url, "-n", &N.to_string(), "-c", WORKERS]);
-        assert_eq!(client.json()["errors"], 0);
-
-        let pids = [client.pid(), proxy.pid(), scene.server.pid()];
-        let calls = scene.observer.calls(4 * N, &pids);
-        let calls = Calls::new(&calls);
-        for id in 1..=N {
-            let (front, back) = (format!("{prefix}/echo/{id}"), format!("/echo/{id}"));
-            let asked = calls.one(pids[0], side::CLIENT, &front);
-            let served = calls.one(pids[1], side::SERVER, &front);
-            let forwarded = calls.one(pids[1], side::CLIENT, &back);
-            let answered = calls.one(pids[2], side::SERVER, &back);
-            assert_joined(asked, served);
-            assert_eq!(&served.method[..usize::from(served.method_len)], b"GET");
-            assert_eq!((forwarded.joined_by, forwarded.parent_span_id), (rule, served.span_id), "{back}");
-            assert_eq!(forwarded.trace_id, asked.trace_id);
-            assert_joined(forwarded, answered);
-        }
-        scene.assert_nothing_lost_or_left();
-        println!("{N} of {N} through the proxy by rule {rule}");
+    for protocol in [&[][..], &["-http2"]] {
+        through_a_proxy(protocol, "", joined_by::GOID);
+        through_a_proxy(protocol, "/bg", joined_by::PARENT_GOID);
     }
+}
+
+#[track_caller]
+fn through_a_proxy(protocol: &[&str], prefix: &str, rule: u8) {
+    const N: usize = 200;
+    let mut scene = Scene::open("http", &[&["server", "-listen", "127.0.0.1:0"], protocol].concat());
+    let to = format!("http://{}", scene.server.address());
+    let args = ["proxy", "-listen", "127.0.0.1:0", "-to", &to];
+    let proxy = Target::spawn(built("http"), [&args, protocol].concat());
+    scene.watch(proxy.pid());
+    let url = format!("http://{}{prefix}/echo/", proxy.address());
+    let (n, args) = (N.to_string(), ["-quiet", "-c", WORKERS]);
+    let client = scene.client(&[&args, protocol, &["-url", &url, "-n", &n]].concat());
+    assert_eq!(client.json()["errors"], 0);
+
+    let pids = [client.pid(), proxy.pid(), scene.server.pid()];
+    let calls = scene.observer.calls(4 * N, &pids);
+    let calls = Calls::new(&calls);
+    for id in 1..=N {
+        let (front, back) = (format!("{prefix}/echo/{id}"), format!("/echo/{id}"));
+        let asked = calls.one(pids[0], side::CLIENT, &front);
+        let served = calls.one(pids[1], side::SERVER, &front);
+        let forwarded = calls.one(pids[1], side::CLIENT, &back);
+        let answered = calls.one(pids[2], side::SERVER, &back);
+        assert_joined(asked, served);
+        assert_eq!(&served.method[..usize::from(served.method_len)], b"GET");
+        assert_eq!((forwarded.joined_by, forwarded.parent_span_id), (rule, served.span_id), "{back}");
+        assert_eq!(forwarded.trace_id, asked.trace_id);
+        assert_joined(forwarded, answered);
+    }
+    scene.assert_nothing_lost_or_left();
+    println!("{N} of {N} through the proxy by rule {rule} {protocol:?}");
 }
 
 /// Requests are under way when the probes come, and connections are older than they.

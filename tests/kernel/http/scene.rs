@@ -67,6 +67,15 @@ impl Scene {
         client
     }
 
+    /// No context waits for a server.
+    #[track_caller]
+    pub(super) fn assert_each_stream_was_taken(&self) {
+        if has_admin() {
+            let contexts = own_maps::values::<JOIN_KEY_BYTES, CONTEXT_BYTES>("CONTEXTS");
+            assert_eq!(contexts.len(), 0);
+        }
+    }
+
     #[track_caller]
     pub(super) fn assert_nothing_lost_or_left(&self) {
         for slot in [
@@ -89,6 +98,10 @@ impl Scene {
         }
     }
 }
+
+/// Of the kernel half's `JoinKey` and `Context`.
+const JOIN_KEY_BYTES: usize = 44;
+const CONTEXT_BYTES: usize = 32;
 
 /// By process, side and path.
 pub(super) struct Calls<'a>(BTreeMap<(u32, u8, &'a str), &'a Call>);

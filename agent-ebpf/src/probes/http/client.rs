@@ -6,12 +6,12 @@
 
 use agent_common::{
     counter,
-    event::http::{Call, end, joined_by, side},
+    event::http::{Call, end, joined_by, protocol, side},
     layout::{GoProcess, point},
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, front::Front, goroutine, key, regs, root, trace};
+use super::{begin, conn, finish, front::Front, goroutine, http2, key, regs, root, trace, version};
 use crate::{
     emit, gate,
     maps::{CallKey, SENT, SERVED, remove},
@@ -23,15 +23,24 @@ const REQUEST_WORDS: usize = 3;
 /// From `Scheme` to `Path`.
 const URL_WORDS: usize = 9;
 
-/// `net/http.(*Transport).roundTrip`: rbx = *Request.
+/// From `Status` to `ProtoMinor`.
+const RESPONSE_WORDS: usize = 7;
+
+/// `net/http.(*Transport).roundTrip`: rbx = *Request. Of golang.org/x/net/http2, which may be asked without that
+/// and behind it, `(*Transport).RoundTripOpt` has the same.
 #[uprobe(multi)]
 fn client_begin(ctx: ProbeContext) -> u32 {
-    let Some((task, process)) = gate::watched(point::CLIENT_BEGIN) else {
+    let is_separate = http2::is_separate(&ctx);
+    let point = if is_separate { point::SEPARATE_CLIENT_BEGIN } else { point::CLIENT_BEGIN };
+    let Some((task, process)) = gate::watched(point) else {
         return 0;
     };
     let Some(key) = key(&ctx, task, process) else {
         return 0;
     };
+    if is_separate && SENT.get_ptr(key).is_some_and(|call| trace(call).is_some()) {
+        return 0;
+    }
     let request = regs(&ctx).rbx;
     let Some(call) = begin(&SENT, key, side::CLIENT) else {
         return 0;
@@ -118,6 +127,7 @@ fn client_sent(ctx: ProbeContext) -> u32 {
     // SAFETY: the entry stays valid while the program runs.
     let call = unsafe { &mut *kept };
     call.reached_connection = 1;
+    call.protocol = protocol::HTTP1;
     call.conn_object = object;
     let interface = object + u64::from(process.persist_conn_conn);
     let place = || Some(conn::Place { interface, goid: 0 });
@@ -137,19 +147,19 @@ fn client_attempted(ctx: ProbeContext) -> u32 {
     let Some(key) = key(&ctx, task, process) else {
         return 0;
     };
+    let failed = regs(&ctx).rbx != 0;
+    let response = regs(&ctx).rax;
+    // HTTP/2's round trip jumps to the same instruction, when its own end is over.
     let Some(call) = SENT.get_ptr_mut(key) else {
-        emit::add(counter::HTTP_END_WITHOUT_BEGIN);
+        if failed || !is_http2(response, process) {
+            emit::add(counter::HTTP_END_WITHOUT_BEGIN);
+        }
         return 0;
     };
-    // SAFETY: the entry stays valid while the program runs.
-    let attempted = unsafe { (*call).reached_connection != 0 };
-    if !attempted {
-        // HTTP/2's round trip jumps to the same instruction.
-        emit::add(counter::HTTP2_CALLS);
+    if trace(call).is_none() {
         remove(&SENT, key);
         return 0;
     }
-    let failed = regs(&ctx).rbx != 0;
     if failed {
         // SAFETY: the entry stays valid while the program runs.
         let object = unsafe { (*call).conn_object };
@@ -157,10 +167,28 @@ fn client_attempted(ctx: ProbeContext) -> u32 {
         conn::forget(conn::key(task, object));
         return 0;
     }
-    let status: Option<u64> = read::user(regs(&ctx).rax + u64::from(process.client_status));
-    finish(call, task, end::RETURNED, status.unwrap_or(0) as u16);
+    // SAFETY: the entry stays valid while the program runs.
+    let attempted = unsafe { (*call).reached_connection != 0 };
+    if !attempted {
+        emit::add(counter::HTTP2_CALLS);
+        remove(&SENT, key);
+        return 0;
+    }
+    let mut response = Front::<RESPONSE_WORDS>::at(response);
+    let mut status = 0;
+    if response.read() {
+        status = response.field::<u64>(process.client_status).unwrap_or(0);
+        // SAFETY: the entry stays valid while the program runs.
+        unsafe { (*call).minor = version(response.field(process.client_proto_minor)) };
+    }
+    finish(call, task, end::RETURNED, status as u16);
     remove(&SENT, key);
     0
+}
+
+#[inline(always)]
+fn is_http2(response: u64, process: &GoProcess) -> bool {
+    read::user::<u64>(response + u64::from(process.client_proto_major)) == Some(2)
 }
 
 /// After `(*persistConn).shouldRetryRequest` in `roundTrip`: al = 0 says that the error is final.

@@ -6,7 +6,7 @@
 
 use agent_common::{
     counter,
-    event::http::{Call, joined_by},
+    event::http::{Call, joined_by, protocol},
     layout::GoProcess,
     pure::packet::mapped,
 };
@@ -21,14 +21,22 @@ use crate::{
 
 /// Further than this a request cannot reach into its connection: the context is another's.
 const MAX_REQUEST_BYTES: u32 = 1 << 24;
+/// Stream ids are those of another connection with the same ports, too: it began elsewhere. By 64 ns it is further by
+/// one, and where a port is used again before its time has gone, by 65,537 (`tcp_twsk_unique`, Linux 6.18). The two
+/// ends reckon the number by one from another, and amiss while the kernel adds to what it is reckoned from.
+const SAME_CONNECTION: u32 = 1 << 15;
+/// So often that is asked again.
+const MAX_ISN_READS: usize = 4;
 
-/// Which sequence number of the socket marks a request.
+/// What marks a request in its connection.
 #[derive(Clone, Copy)]
 pub(super) enum Position {
     /// What the client will send next.
     Written,
     /// What the server's application has read.
     Consumed,
+    /// Of HTTP/2 and gRPC.
+    Stream(u32),
 }
 
 /// The connection that `object` stands for in the process.
@@ -151,7 +159,29 @@ fn socket(fd: u64) -> Option<Conn> {
     let (local_port, remote_port) = ports(sk)?;
     let (local, remote) = addresses(sk)?;
     let netns = if is_loopback(&local) { namespace(sk)? } else { 0 };
-    Some(Conn { goid: 0, sk, local, remote, local_port, remote_port, netns })
+    let local_isn = isn(sk, offset!(KERNEL_LAYOUT.tcp_snd_una), offset!(TCP_LAYOUT.tcp_bytes_acked))?;
+    let remote_isn = isn(sk, offset!(KERNEL_LAYOUT.tcp_rcv_nxt), offset!(KERNEL_LAYOUT.tcp_bytes_received))?;
+    Some(Conn { goid: 0, sk, local, remote, local_port, remote_port, netns, local_isn, remote_isn })
+}
+
+/// Where a direction of a connection began: where it is, less what it has carried. Packets may come meanwhile.
+#[inline(always)]
+fn isn(sk: u64, seq_at: usize, bytes_at: usize) -> Option<u32> {
+    if !has(bytes_at) {
+        return Some(0);
+    }
+    let mut seq: u32 = read::kernel(sk + seq_at as u64)?;
+    let mut bytes = 0;
+    for _ in 0..MAX_ISN_READS {
+        // The lower half of a `u64`.
+        bytes = read::kernel(sk + bytes_at as u64)?;
+        let again = read::kernel(sk + seq_at as u64)?;
+        if seq == again {
+            break;
+        }
+        seq = again;
+    }
+    Some(seq.wrapping_sub(bytes))
 }
 
 #[inline(always)]
@@ -195,14 +225,24 @@ pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
     call.local_port = conn.local_port;
     call.remote_port = conn.remote_port;
     call.netns = conn.netns;
-    let field = match position {
-        Position::Written => offset!(KERNEL_LAYOUT.tcp_write_seq),
-        Position::Consumed => offset!(KERNEL_LAYOUT.tcp_copied_seq),
+    call.seq = match position {
+        Position::Written => sequence(conn, offset!(KERNEL_LAYOUT.tcp_write_seq)),
+        Position::Consumed => sequence(conn, offset!(KERNEL_LAYOUT.tcp_copied_seq)),
+        Position::Stream(id) => id,
     };
-    call.seq = read::kernel(conn.sk + field as u64).unwrap_or(0);
 }
 
-/// The client's end: leaves the context where the server's end finds it.
+#[inline(always)]
+fn sequence(conn: &Conn, field: usize) -> u32 {
+    read::kernel(conn.sk + field as u64).unwrap_or(0)
+}
+
+#[inline(always)]
+fn has_streams(call: &Call) -> bool {
+    call.protocol >= protocol::HTTP2
+}
+
+/// The client's end: leaves the context where the server's end finds it. Before the request is sent.
 #[inline(always)]
 pub(super) fn publish(call: &Call, conn: &Conn) {
     let key = JoinKey {
@@ -211,14 +251,17 @@ pub(super) fn publish(call: &Call, conn: &Conn) {
         client_port: conn.local_port,
         server_port: conn.remote_port,
         netns: conn.netns,
+        stream: if has_streams(call) { call.seq } else { 0 },
     };
-    let context = Context { trace_id: call.trace_id, span_id: call.span_id, seq: call.seq, reserved: 0 };
+    let seq = if has_streams(call) { conn.local_isn } else { call.seq };
+    let context = Context { trace_id: call.trace_id, span_id: call.span_id, seq, reserved: 0 };
     if CONTEXTS.insert(key, context, 0).is_err() {
         emit::add(counter::HTTP_NOT_KEPT);
     }
 }
 
-/// The server's end: the client call that wrote just before what was read is the parent.
+/// The server's end: the client call of the same stream is the parent; without streams, the one that wrote just
+/// before what was read.
 #[inline(always)]
 pub(super) fn inherit(call: &mut Call, conn: &Conn) {
     let key = JoinKey {
@@ -227,14 +270,22 @@ pub(super) fn inherit(call: &mut Call, conn: &Conn) {
         client_port: conn.remote_port,
         server_port: conn.local_port,
         netns: conn.netns,
+        stream: if has_streams(call) { call.seq } else { 0 },
     };
     // SAFETY: the value is copied at once.
     let Some(context) = (unsafe { CONTEXTS.get(key) }) else {
         return;
     };
     let context = *context;
-    let distance = call.seq.wrapping_sub(context.seq);
-    if 0 < distance && distance <= MAX_REQUEST_BYTES {
+    let is_its_own = if has_streams(call) {
+        // A stream is served once.
+        remove(&CONTEXTS, key);
+        conn.remote_isn.wrapping_sub(context.seq).wrapping_add(SAME_CONNECTION) <= 2 * SAME_CONNECTION
+    } else {
+        let distance = call.seq.wrapping_sub(context.seq);
+        0 < distance && distance <= MAX_REQUEST_BYTES
+    };
+    if is_its_own {
         call.trace_id = read::whole(&context.trace_id);
         call.parent_span_id = context.span_id;
         call.joined_by = joined_by::CONNECTION;

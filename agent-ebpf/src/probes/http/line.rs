@@ -4,7 +4,6 @@ use core::mem::offset_of;
 
 use agent_common::{
     event::http::Call,
-    layout::GoProcess,
     limits::{METHOD_BYTES, PATH_BYTES},
 };
 
@@ -17,9 +16,9 @@ const _: () = assert!(offset_of!(Call, method) + METHOD_BYTES == offset_of!(Call
 /// As the server parses it, the method ends one space before the URI (`parseRequestLine`,
 /// net/http/request.go:1027, go1.26); what a handler before ours has put there is read on its own.
 #[inline(always)]
-pub(super) fn read<const WORDS: usize>(call: &mut Call, request: &Front<WORDS>, process: &GoProcess) {
-    let method = request.field::<GoString>(process.request_method);
-    let uri = request.field::<GoString>(process.request_uri);
+pub(super) fn read<const WORDS: usize>(call: &mut Call, request: &Front<WORDS>, method_at: u16, uri_at: u16) {
+    let method = request.field::<GoString>(method_at);
+    let uri = request.field::<GoString>(uri_at);
     let (Some(method), Some(uri)) = (method, uri) else {
         return;
     };

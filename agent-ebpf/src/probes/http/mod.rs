@@ -1,4 +1,4 @@
-//! HTTP/1 requests of Go programs.
+//! HTTP requests of Go programs.
 //!
 //! Probes sit where the kernel emulates the instruction: at `push rbp`, where all argument registers
 //! of Go's ABI are intact, or at the first jump after a call, where its results still are. A request
@@ -11,6 +11,7 @@
 mod client;
 mod conn;
 mod front;
+mod http2;
 mod line;
 mod server;
 
@@ -72,6 +73,15 @@ pub(super) fn begin(map: &LruHashMap<CallKey, Call>, key: CallKey, side: u8) -> 
     call.side = side;
     call.span_id = random();
     Some(call)
+}
+
+/// As [`Call::minor`] has it.
+#[inline(always)]
+fn version(minor: Option<u64>) -> u8 {
+    match minor {
+        Some(minor @ 0..=9) => minor as u8 + 1,
+        _ => 0,
+    }
 }
 
 /// Eight random bytes, never all zero: OpenTelemetry's "no id".

@@ -2,13 +2,15 @@
 
 use agent_common::{
     counter,
-    event::http::{end, joined_by, side},
+    event::http::{end, joined_by, protocol, side},
     layout::{GoProcess, point},
-    limits::ROUTE_BYTES,
+    limits::{METHOD_BYTES, ROUTE_BYTES},
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, call_key, close, conn, finish, front::Front, goroutine, key, line, regs, root, trace};
+use super::{
+    begin, call_key, close, conn, finish, front::Front, goroutine, key, line, regs, root, trace, version,
+};
 use crate::{
     emit,
     gate::{self, Task},
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// From `Method` to `RequestURI`, up to Go 1.27.
-const REQUEST_WORDS: usize = 26;
+pub(super) const REQUEST_WORDS: usize = 26;
 
 /// `net/http.serverHandler.ServeHTTP`: rcx = *response, rdi = *Request.
 #[uprobe(multi)]
@@ -30,13 +32,10 @@ fn server_begin(ctx: ProbeContext) -> u32 {
     if !request.read() {
         return 0;
     }
-    // HTTP/2 comes through here, too, but on a goroutine of its own and with another end.
+    // HTTP/2 comes through here, too, after a begin of its own.
     match request.field::<u64>(process.request_proto_major) {
         Some(1) => {}
-        Some(_) => {
-            emit::add(counter::HTTP2_SERVED);
-            return 0;
-        }
+        Some(_) => return other_protocol(&ctx, task, process, &request),
         None => return 0,
     }
     let found = conn::identify(conn_key(&ctx, task), process, || place(&ctx, process, response));
@@ -50,7 +49,9 @@ fn server_begin(ctx: ProbeContext) -> u32 {
     let Some(call) = begin(&SERVED, call_key(task, goid), side::SERVER) else {
         return 0;
     };
-    line::read(call, &request, process);
+    call.protocol = protocol::HTTP1;
+    call.minor = version(request.field(process.request_proto_minor));
+    line::read(call, &request, process.request_method, process.request_uri);
     call.host_len = request.text(process.request_host, &mut call.host);
     if let Some(found) = found {
         conn::describe(call, found, conn::Position::Consumed);
@@ -58,6 +59,22 @@ fn server_begin(ctx: ProbeContext) -> u32 {
     }
     if call.joined_by == joined_by::NOTHING {
         root(call);
+    }
+    0
+}
+
+/// Counts what has no begin. `PRI` is no request: it begins a connection of HTTP/2 without TLS.
+#[inline(always)]
+fn other_protocol(
+    ctx: &ProbeContext,
+    task: Task,
+    process: &GoProcess,
+    request: &Front<REQUEST_WORDS>,
+) -> u32 {
+    let is_open = key(ctx, task, process).is_some_and(|key| SERVED.get_ptr(key).is_some());
+    let mut method = [0; METHOD_BYTES];
+    if !is_open && (request.text(process.request_method, &mut method) != 3 || !method.starts_with(b"PRI")) {
+        emit::add(counter::HTTP2_SERVED);
     }
     0
 }

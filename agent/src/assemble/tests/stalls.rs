@@ -1,12 +1,12 @@
 //! Time-outs of connections on the spans of their requests, and failed connects of requests.
 //!
 //! Stories of milliseconds: `fired LOCAL REMOTE` and `over LOCAL REMOTE`, of the sender's socket, and of its Nth episode
-//! with a number at the end; `client` or `server N BEGAN LOCAL REMOTE` is the end of the request whose ids are N; `dialled N BEGAN HOST` one that got no connection;
+//! with a number at the end; `client` or `server N BEGAN LOCAL REMOTE` is the end of the request whose ids are N; `stream` one of an HTTP/2 client; `dialled N BEGAN HOST` one that got no connection;
 //! `refused BEGAN SERVER` a connect. ` + ` joins what the kernel half told at once.
 
 use agent_common::event::{
     fault::{Retransmit, RtoEnded},
-    http::{Call, end, side},
+    http::{Call, end, protocol, side},
 };
 
 use super::{
@@ -116,6 +116,16 @@ fn of_two_requests_the_first_to_end_had_the_connection() {
     check(
         "1200 fired a:5 b:80; 1300 over a:5 b:80; 1400 client 1 900 a:5 b:80; 1500 client 2 950 a:5 b:80",
         "1: to_server 1200 over; told with 1",
+    );
+}
+
+/// A lost segment holds up what is behind it, whatever stream that is of.
+#[test]
+fn of_two_streams_both_had_it() {
+    check(
+        "1200 fired a:5 b:80; 1300 over a:5 b:80; 1400 stream 1 900 a:5 b:80; 1500 stream 2 950 a:5 b:80; \
+         1600 stream 3 1201 a:5 b:80",
+        "1: to_server 1200 over; told with 1; 2: to_server 1200 over",
     );
 }
 
@@ -284,6 +294,10 @@ fn event(words: &[&str]) -> Event {
         [who @ ("client" | "server"), n, began, local, remote] => {
             let side = if who == "client" { side::CLIENT } else { side::SERVER };
             Event::Call(Call { side, ..ids(n, began, call(now, "1", local, remote, "200")) })
+        }
+        ["stream", n, began, local, remote] => {
+            let (side, protocol) = (side::CLIENT, protocol::HTTP2);
+            Event::Call(Call { side, protocol, ..ids(n, began, call(now, "1", local, remote, "200")) })
         }
         ["dialled", n, began, host] => {
             let mut call = ids(n, began, call(now, "1", "a:0", "x:0", "unconnected"));

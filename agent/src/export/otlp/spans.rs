@@ -17,7 +17,7 @@ use super::{
     wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
-    assemble::span::{JoinedBy, Outcome, Side, Span, split_host},
+    assemble::span::{JoinedBy, Outcome, Protocol, Side, Span, split_host},
     clock::Clock,
     export::{node::Node, semconv},
     targets::process::Process,
@@ -208,6 +208,9 @@ pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
         out.address(semconv::NETWORK_PEER_ADDRESS, peer.ip());
         out.int(semconv::NETWORK_PEER_PORT, peer.port().into());
     }
+    if let Some(version) = version(span.protocol) {
+        out.text(semconv::NETWORK_PROTOCOL_VERSION, version);
+    }
     if let Some(status) = span.status() {
         out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status.into());
     }
@@ -225,6 +228,15 @@ pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
     }
     if let Some(cause) = span_events::main_cause(span) {
         out.text(semconv::CAUSE_KIND, cause);
+    }
+}
+
+fn version(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Http1(Some(0)) => Some("1.0"),
+        Protocol::Http1(Some(1)) => Some("1.1"),
+        Protocol::Http1(_) => None,
+        Protocol::Http2 => Some("2"),
     }
 }
 
@@ -309,6 +321,19 @@ mod tests {
              peer.service=api.example service.peer.name=api.example server.port=443 network.peer.address=10.0.0.2 \
              network.peer.port=443 http.response.status_code=200 taskscope.joined_by=goid thread.id=7",
         );
+    }
+
+    #[test]
+    fn the_version_is_told_where_it_is_known() {
+        for version in ["1.0", "1.1", "2"] {
+            check(
+                &format!("client GET 200 host=shop version={version}"),
+                &format!(
+                    "Client GET Unset | http.request.method=GET url.path=/cart server.address=shop peer.service=shop \
+                     service.peer.name=shop network.protocol.version={version} http.response.status_code=200"
+                ),
+            );
+        }
     }
 
     #[test]
@@ -472,6 +497,13 @@ mod tests {
                 "local" => span.local = Some(value.parse().unwrap()),
                 "peer" => span.peer = Some(value.parse().unwrap()),
                 "goid" => span.goid = value.parse().unwrap(),
+                "version" => {
+                    span.protocol = match value {
+                        "1.0" => Protocol::Http1(Some(0)),
+                        "1.1" => Protocol::Http1(Some(1)),
+                        _ => Protocol::Http2,
+                    };
+                }
                 "joined" => span.joined_by = JoinedBy::Goid,
                 key => panic!("{key}"),
             }

@@ -8,9 +8,9 @@ use super::{
     dwarf,
     error::GoError,
     find,
-    layout::{Field, HttpLayout, OLDEST_MINOR, OffsetsFrom},
-    points::Point,
-    refusal::Refusal,
+    layout::{Field, HttpLayout, OLDEST_MINOR, OffsetsFrom, Part},
+    points::{Point, Side},
+    refusal::{Refusal, RefusalReason, Subject},
     symbols::{ALLGADD, RUNTIME_MAIN, Symbols, SymbolsError},
     version::GoVersion,
 };
@@ -52,7 +52,8 @@ impl GoBinary {
             SymbolsError::Elf(error) => GoError::Elf(error),
             SymbolsError::Table(source) => GoError::Functions { version: version.clone(), source },
         })?;
-        let (points, refused) = find::points(&file, &symbols);
+        let (mut points, mut refused) = find::points(&file, &symbols);
+        layout.leave_out(&mut points, &mut refused);
         Ok(Self {
             pie: file.position_independent,
             stripped: file.section(".symtab").is_none(),
@@ -78,6 +79,8 @@ fn version<R: ReadAt>(file: &ElfFile<R>) -> Result<GoVersion, GoError> {
 struct Layout {
     fields: HttpLayout,
     from: OffsetsFrom,
+    /// Neither the file nor a table tells where they are. None that everything needs.
+    unknown: Vec<Field>,
 }
 
 impl Layout {
@@ -87,14 +90,32 @@ impl Layout {
             return Err(GoError::TooOld { version: version.clone() });
         }
         let table = HttpLayout::of_version(version);
-        let is_complete = dwarf.len() == Field::ALL.len();
+        let untold = |it: &&Field| !dwarf.contains_key(it);
+        let is_complete = !Field::ALL.iter().filter(untold).any(|it| it.part() == Part::All);
         if table.is_none() && !is_complete {
             return Err(GoError::TooNew { version: version.clone() });
         }
+        let unknown =
+            if table.is_some() { vec![] } else { Field::ALL.iter().filter(untold).copied().collect() };
         let mut fields = table.unwrap_or_else(HttpLayout::unknown);
         dwarf.iter().for_each(|(&field, &offset)| fields.set(field, offset));
         let from = if is_complete { OffsetsFrom::Dwarf } else { OffsetsFrom::Table };
-        Ok(Self { fields, from })
+        Ok(Self { fields, from, unknown })
+    }
+
+    /// Refuses what needs a field that is not known.
+    fn leave_out(&self, points: &mut Vec<Point>, refused: &mut Vec<Refusal>) {
+        for &side in Side::ALL {
+            let Some(field) = self.unknown.iter().find(|it| it.part() == side.part()) else {
+                continue;
+            };
+            let n_before = points.len();
+            points.retain(|it| it.name.side() != side);
+            if points.len() < n_before {
+                let reason = RefusalReason::NoOffset { field: field.name() };
+                refused.push(Refusal { subject: Subject::Side(side), reason });
+            }
+        }
     }
 }
 
@@ -134,6 +155,7 @@ fn base<R: ReadAt>(file: &ElfFile<R>) -> ImageBase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::targets::golang::fixture::Image;
 
     #[test]
     fn the_file_is_believed_before_the_table() {
@@ -153,6 +175,23 @@ mod tests {
 
         dwarf.remove(&Field::UrlPath);
         assert!(matches!(Layout::decide(&version, &dwarf), Err(GoError::TooNew { .. })));
+    }
+
+    #[test]
+    fn a_newer_version_may_have_another_http2() {
+        let version = GoVersion::parse("go1.28.0").unwrap();
+        let dwarf: HashMap<_, _> =
+            Field::ALL.iter().filter(|it| it.part() == Part::All).map(|it| (*it, 8)).collect();
+        let layout = Layout::decide(&version, &dwarf).unwrap();
+        assert_eq!(layout.from, OffsetsFrom::Dwarf);
+        let binary = GoBinary::parse(&Image::http2().build()[..]).unwrap();
+        let (mut points, mut refused) = (binary.points, binary.refused);
+        assert!(points.iter().any(|it| it.name.side() == Side::Http2Server));
+        layout.leave_out(&mut points, &mut refused);
+        assert!(points.iter().all(|it| matches!(it.name.side(), Side::Server | Side::Client)));
+        let refused: Vec<_> = refused.iter().map(|it| format!("{}: {}", it.subject, it.reason)).collect();
+        let why = "the file does not tell where `http2_request_method` is, and this version of Go was never looked at";
+        assert_eq!(refused, ["server", "client"].map(|it| format!("http2 {it} spans: {why}")));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct SelfCheckInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnItabs {
     pub tcp: Vec<u64>,
+    /// Of TLS, and of what golang.org/x/net/http2/h2c wraps around a connection: it is the first field of both.
     pub tls: Vec<u64>,
 }
 

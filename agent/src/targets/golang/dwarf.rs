@@ -8,7 +8,7 @@ use gimli::{
 };
 use object::read::{CompressedData, CompressionFormat};
 
-use super::layout::Field;
+use super::layout::{Field, MemberPath};
 use crate::targets::elf::{ElfFile, ReadAt, Section, u32_at, u64_at};
 
 /// The linker puts the types of all packages into the unit of this one.
@@ -62,12 +62,13 @@ fn parse_within(work: usize, info: &[u8], abbreviations: &[u8]) -> HashMap<Field
 }
 
 fn sum(field: Field, members: &Members) -> Option<u16> {
-    field.path().iter().try_fold(0u16, |sum, step| sum.checked_add(*members.get(step)?))
+    let of = |path: &MemberPath| path.iter().try_fold(0u16, |sum, step| sum.checked_add(*members.get(step)?));
+    field.paths().iter().find_map(of)
 }
 
 fn wanted() -> HashMap<&'static [u8], Vec<(&'static str, &'static str)>> {
     let mut wanted = HashMap::<_, Vec<_>>::new();
-    for &(structure, member) in Field::ALL.iter().flat_map(|it| it.path()) {
+    for &(structure, member) in Field::ALL.iter().flat_map(|it| it.paths()).copied().flatten() {
         wanted.entry(structure.as_bytes()).or_default().push((structure, member));
     }
     wanted

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     aftercall::{NoAfterCall, after_calls},
-    points::{Need, Place, Point, PointKind, PointName, Side},
+    points::{Names, Need, Place, Point, PointKind, PointName, Side},
     prologue::{NoEntry, entry_point},
     refusal::{Refusal, RefusalReason, Subject},
     symbols::Symbols,
@@ -18,8 +18,11 @@ const MAX_CODE_BYTES: u64 = 128 << 10;
 pub(crate) fn points<R: ReadAt>(file: &ElfFile<R>, symbols: &Symbols) -> (Vec<Point>, Vec<Refusal>) {
     let finder = Finder { file, symbols };
     let (mut points, mut refused) = (Vec::new(), Vec::new());
-    for side in [Side::Server, Side::Client] {
-        finder.side(side, &mut points, &mut refused);
+    for &side in Side::ALL {
+        // What cannot begin has no end: it is known by the refusal of the other.
+        if side.begun_by().is_none_or(|other| points.iter().any(|it: &Point| it.name.side() == other)) {
+            finder.side(side, &mut points, &mut refused);
+        }
     }
     (points, refused)
 }
@@ -61,7 +64,7 @@ impl<R: ReadAt> Finder<'_, R> {
 
     fn point(&self, name: PointName) -> Result<Vec<Point>, RefusalReason> {
         match name.place() {
-            Place::Entry(symbol) => self.entry(name, symbol).map(|it| vec![it]),
+            Place::Entry(names) => self.entry(name, self.symbols.name_here(names)).map(|it| vec![it]),
             Place::AfterCall { caller, callee } => self.after_call(name, caller, callee),
         }
     }
@@ -75,12 +78,8 @@ impl<R: ReadAt> Finder<'_, R> {
         self.at(name, symbol, range.start + offset, kind)
     }
 
-    fn after_call(
-        &self,
-        name: PointName,
-        caller: &'static str,
-        callee: &'static str,
-    ) -> Result<Vec<Point>, RefusalReason> {
+    fn after_call(&self, name: PointName, caller: Names, callee: Names) -> Result<Vec<Point>, RefusalReason> {
+        let [caller, callee] = [caller, callee].map(|it| self.symbols.name_here(it));
         let (range, code) = self.code(caller)?;
         let Some(target) = self.symbols.function(callee) else {
             return Err(match name.need() {
@@ -178,6 +177,57 @@ mod tests {
                  `net/http.(*persistConn).shouldRetryRequest` (inlined by a profile-guided build?)",
             ],
         );
+    }
+
+    #[test]
+    fn http2_has_its_own_points() {
+        let image = Image::http2();
+        let binary = GoBinary::parse(&image.build()[..]).unwrap();
+        assert_eq!(binary.refused, []);
+        let of_http2 = |it: &&Point| matches!(it.name.side(), Side::Http2Server | Side::Http2Client);
+        let got: Vec<_> = binary.points.iter().filter(of_http2).map(|it| (it.name, it.address)).collect();
+        let entry = |name, symbol: &str| (name, image.address_of(&format!("net/http.{symbol}")) + PUSH);
+        let after =
+            |name, offset| (name, image.address_of("net/http.(*http2Transport).RoundTripOpt") + offset);
+        let want = [
+            entry(PointName::Http2ServerBegin, "(*http2serverConn).runHandler"),
+            entry(PointName::Http2ServerEnd, "(*http2serverConn).runHandler.func1"),
+            entry(PointName::Http2ServerConnClosed, "(*http2serverConn).closeAllStreamsOnConnClose"),
+            entry(PointName::Http2ClientSent, "(*http2clientStream).encodeAndWriteHeaders"),
+            after(PointName::Http2ClientAttempted, 15),
+            after(PointName::Http2ClientRetry, 25),
+            entry(PointName::Http2ClientConnClosed, "(*http2clientConnReadLoop).cleanup"),
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_newest_name_that_a_file_has_is_taken() {
+        let mut image = Image::http2();
+        let newest = "net/http/internal/http2.(*serverConn).runHandler";
+        image.functions.push((newest, PLAIN.to_vec()));
+        let binary = GoBinary::parse(&image.build()[..]).unwrap();
+        let begin = binary.points.iter().find(|it| it.name == PointName::Http2ServerBegin).unwrap();
+        assert_eq!(begin.symbol, newest);
+    }
+
+    /// Its calls begin in the code of HTTP/1.
+    #[test]
+    fn http2_clients_need_those_of_http1() {
+        let both = [Side::Server, Side::Http2Server];
+        let refused = [
+            "http client spans: the point `client retry` is refused, and without it there are no spans",
+            "client retry: `net/http.(*Transport).roundTrip` does not call \
+             `net/http.(*persistConn).shouldRetryRequest` (inlined by a profile-guided build?)",
+        ];
+        check(Image::http2().without(SHOULD_RETRY), &both, &refused);
+        let all = [Side::Server, Side::Client, Side::Http2Server];
+        let refused = [
+            "http2 client spans: the point `http2 client attempted` is refused, and without it there are no spans",
+            "http2 client attempted: `net/http.(*http2Transport).RoundTripOpt` does not call \
+             `net/http/internal/http2.(*ClientConn).roundTrip` (inlined by a profile-guided build?)",
+        ];
+        check(Image::http2().without("net/http.(*http2ClientConn).roundTrip"), &all, &refused);
     }
 
     #[test]

@@ -63,6 +63,27 @@ impl Image {
         Self { version: "go1.26.8", names, functions }
     }
 
+    /// As [`Self::http`], with those of HTTP/2 in net/http.
+    pub(crate) fn http2() -> Self {
+        let mut image = Self::http(Names::Symbols);
+        let called = ["net/http.(*http2ClientConn).roundTrip", "net/http.http2shouldRetryRequest"];
+        let entered = [
+            "net/http.(*http2serverConn).runHandler",
+            "net/http.(*http2serverConn).runHandler.func1",
+            "net/http.(*http2serverConn).closeAllStreamsOnConnClose",
+            "net/http.(*http2clientStream).encodeAndWriteHeaders",
+            "net/http.(*http2clientConnReadLoop).cleanup",
+        ];
+        let first = image.functions.len();
+        image.functions.extend(called.iter().chain(&entered).map(|it| (*it, PLAIN.to_vec())));
+        let mut code = PLAIN[..7].to_vec();
+        for n in 0..called.len() {
+            code.extend(call_and_test(image.functions.len(), first + n, code.len()));
+        }
+        image.functions.push(("net/http.(*http2Transport).RoundTripOpt", code));
+        image
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Self {
         // The others must stay where the calls expect them.
         for function in self.functions.iter_mut().filter(|it| it.0 == name) {

@@ -1,4 +1,4 @@
-//! Where the fields are that the HTTP/1 probes read.
+//! Where the fields are that the HTTP probes read.
 
 use super::version::GoVersion;
 
@@ -14,8 +14,25 @@ pub enum OffsetsFrom {
     Table,
 }
 
+/// What needs a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything.
+    All,
+    /// HTTP/2 in net/http.
+    Http2,
+    /// golang.org/x/net/http2, which goes its own way and is in few programs.
+    SeparateHttp2,
+}
+
+/// Struct and member, outermost first; the offset is their sum.
+pub(crate) type MemberPath = &'static [(&'static str, &'static str)];
+
 macro_rules! layout {
-    ($( $field:ident = $variant:ident: $newest:literal, [ $( $type:literal . $member:literal ),+ ]; )+) => {
+    ($(
+        $field:ident = $variant:ident, $part:ident: $newest:literal,
+        $( [ $( $type:literal . $member:literal ),+ ] )or+;
+    )+) => {
         /// Offsets in bytes, each from the start of the object that holds the field.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct HttpLayout { $( pub $field: u16, )+ }
@@ -31,9 +48,13 @@ macro_rules! layout {
                 match self { $( Self::$variant => stringify!($field), )+ }
             }
 
-            /// Struct and member, outermost first; the offset is their sum.
-            pub(crate) fn path(self) -> &'static [(&'static str, &'static str)] {
-                match self { $( Self::$variant => &[$( ($type, $member) ),+], )+ }
+            pub(crate) fn part(self) -> Part {
+                match self { $( Self::$variant => Part::$part, )+ }
+            }
+
+            /// The first that a file tells is right: names changed with versions.
+            pub(crate) fn paths(self) -> &'static [MemberPath] {
+                match self { $( Self::$variant => &[$( &[$( ($type, $member) ),+] ),+], )+ }
             }
         }
 
@@ -53,24 +74,71 @@ macro_rules! layout {
 }
 
 layout! {
-    g_goid = GGoid: 152, ["runtime.g"."goid"];
-    g_parent_goid = GParentGoid: 280, ["runtime.g"."parentGoid"];
-    g_startpc = GStartpc: 304, ["runtime.g"."startpc"];
-    request_method = RequestMethod: 0, ["net/http.Request"."Method"];
-    request_url = RequestUrl: 16, ["net/http.Request"."URL"];
-    request_proto_major = RequestProtoMajor: 40, ["net/http.Request"."ProtoMajor"];
-    request_host = RequestHost: 128, ["net/http.Request"."Host"];
-    request_uri = RequestUri: 192, ["net/http.Request"."RequestURI"];
-    url_host = UrlHost: 40, ["net/url.URL"."Host"];
-    url_path = UrlPath: 56, ["net/url.URL"."Path"];
-    response_conn = ResponseConn: 0, ["net/http.response"."conn"];
-    response_status = ResponseStatus: 128, ["net/http.response"."status"];
-    conn_rwc = ConnRwc: 16, ["net/http.conn"."rwc"];
-    persist_conn_conn = PersistConnConn: 80, ["net/http.persistConn"."conn"];
-    http_response_status_code = HttpResponseStatusCode: 16, ["net/http.Response"."StatusCode"];
-    tcp_conn_fd = TcpConnFd: 0, ["net.TCPConn"."conn", "net.conn"."fd"];
-    net_fd_sysfd = NetFdSysfd: 16, ["net.netFD"."pfd", "internal/poll.FD"."Sysfd"];
-    tls_conn_conn = TlsConnConn: 0, ["crypto/tls.Conn"."conn"];
+    g_goid = GGoid, All: 152, ["runtime.g"."goid"];
+    g_parent_goid = GParentGoid, All: 280, ["runtime.g"."parentGoid"];
+    g_startpc = GStartpc, All: 304, ["runtime.g"."startpc"];
+    g_panic = GPanic, All: 32, ["runtime.g"."_panic"];
+    request_method = RequestMethod, All: 0, ["net/http.Request"."Method"];
+    request_url = RequestUrl, All: 16, ["net/http.Request"."URL"];
+    request_proto_major = RequestProtoMajor, All: 40, ["net/http.Request"."ProtoMajor"];
+    request_proto_minor = RequestProtoMinor, All: 48, ["net/http.Request"."ProtoMinor"];
+    request_host = RequestHost, All: 128, ["net/http.Request"."Host"];
+    request_uri = RequestUri, All: 192, ["net/http.Request"."RequestURI"];
+    url_host = UrlHost, All: 40, ["net/url.URL"."Host"];
+    url_path = UrlPath, All: 56, ["net/url.URL"."Path"];
+    response_conn = ResponseConn, All: 0, ["net/http.response"."conn"];
+    response_status = ResponseStatus, All: 128, ["net/http.response"."status"];
+    conn_rwc = ConnRwc, All: 16, ["net/http.conn"."rwc"];
+    persist_conn_conn = PersistConnConn, All: 80, ["net/http.persistConn"."conn"];
+    http_response_status_code = HttpResponseStatusCode, All: 16, ["net/http.Response"."StatusCode"];
+    http_response_proto_major = HttpResponseProtoMajor, All: 40, ["net/http.Response"."ProtoMajor"];
+    http_response_proto_minor = HttpResponseProtoMinor, All: 48, ["net/http.Response"."ProtoMinor"];
+    tcp_conn_fd = TcpConnFd, All: 0, ["net.TCPConn"."conn", "net.conn"."fd"];
+    net_fd_sysfd = NetFdSysfd, All: 16, ["net.netFD"."pfd", "internal/poll.FD"."Sysfd"];
+    tls_conn_conn = TlsConnConn, All: 0, ["crypto/tls.Conn"."conn"];
+    http2_request_method = Http2RequestMethod, Http2: 48,
+        ["net/http/internal/http2.ServerRequest"."Method"] or ["net/http.Request"."Method"];
+    http2_request_host = Http2RequestHost, Http2: 104,
+        ["net/http/internal/http2.ServerRequest"."Host"] or ["net/http.Request"."Host"];
+    http2_request_uri = Http2RequestUri, Http2: 144,
+        ["net/http/internal/http2.ServerRequest"."RequestURI"] or ["net/http.Request"."RequestURI"];
+    http2_writer_state = Http2WriterState, Http2: 0,
+        ["net/http/internal/http2.responseWriter"."rws"] or ["net/http.http2responseWriter"."rws"];
+    http2_state_stream = Http2StateStream, Http2: 0,
+        ["net/http/internal/http2.responseWriterState"."stream"] or ["net/http.http2responseWriterState"."stream"];
+    http2_state_conn = Http2StateConn, Http2: 184,
+        ["net/http/internal/http2.responseWriterState"."conn"] or ["net/http.http2responseWriterState"."conn"];
+    http2_state_status = Http2StateStatus, Http2: 240,
+        ["net/http/internal/http2.responseWriterState"."status"] or ["net/http.http2responseWriterState"."status"];
+    http2_stream_id = Http2StreamId, Http2: 8,
+        ["net/http/internal/http2.stream"."id"] or ["net/http.http2stream"."id"];
+    http2_server_conn = Http2ServerConn, Http2: 24,
+        ["net/http/internal/http2.serverConn"."conn"] or ["net/http.http2serverConn"."conn"];
+    http2_client_stream_conn = Http2ClientStreamConn, Http2: 0,
+        ["net/http/internal/http2.clientStream"."cc"] or ["net/http.http2clientStream"."cc"];
+    http2_client_stream_id = Http2ClientStreamId, Http2: 40,
+        ["net/http/internal/http2.clientStream"."ID"] or ["net/http.http2clientStream"."ID"];
+    http2_client_conn = Http2ClientConn, Http2: 8,
+        ["net/http/internal/http2.ClientConn"."tconn"] or ["net/http.http2ClientConn"."tconn"];
+    http2_read_loop_conn = Http2ReadLoopConn, Http2: 0,
+        ["net/http/internal/http2.clientConnReadLoop"."cc"] or ["net/http.http2clientConnReadLoop"."cc"];
+    separate_writer_state = SeparateWriterState, SeparateHttp2: 0,
+        ["golang.org/x/net/http2.responseWriter"."rws"];
+    separate_state_stream = SeparateStateStream, SeparateHttp2: 0,
+        ["golang.org/x/net/http2.responseWriterState"."stream"];
+    separate_state_conn = SeparateStateConn, SeparateHttp2: 16,
+        ["golang.org/x/net/http2.responseWriterState"."conn"];
+    separate_state_status = SeparateStateStatus, SeparateHttp2: 72,
+        ["golang.org/x/net/http2.responseWriterState"."status"];
+    separate_stream_id = SeparateStreamId, SeparateHttp2: 8, ["golang.org/x/net/http2.stream"."id"];
+    separate_server_conn = SeparateServerConn, SeparateHttp2: 16, ["golang.org/x/net/http2.serverConn"."conn"];
+    separate_client_stream_conn = SeparateClientStreamConn, SeparateHttp2: 0,
+        ["golang.org/x/net/http2.clientStream"."cc"];
+    separate_client_stream_id = SeparateClientStreamId, SeparateHttp2: 40,
+        ["golang.org/x/net/http2.clientStream"."ID"];
+    separate_client_conn = SeparateClientConn, SeparateHttp2: 8, ["golang.org/x/net/http2.ClientConn"."tconn"];
+    separate_read_loop_conn = SeparateReadLoopConn, SeparateHttp2: 0,
+        ["golang.org/x/net/http2.clientConnReadLoop"."cc"];
 }
 
 impl HttpLayout {
@@ -88,8 +156,17 @@ impl HttpLayout {
         };
         if version.minor < 27 {
             layout.response_status = 120;
+            layout.before_internal_http2();
         }
         Some(layout)
+    }
+
+    /// HTTP/2 became a package of its own with 1.27, with requests of its own.
+    fn before_internal_http2(&mut self) {
+        self.http2_request_method = self.request_method;
+        self.http2_request_host = self.request_host;
+        self.http2_request_uri = self.request_uri;
+        (self.http2_state_conn, self.http2_state_status, self.http2_server_conn) = (16, 72, 16);
     }
 
     /// What stands in until debug information has given every field.

@@ -1,6 +1,8 @@
-//! The points of the HTTP/1 probes: which function, and where in it.
+//! The points of the HTTP probes: which function, and where in it.
 
 use std::fmt;
+
+use super::layout::Part;
 
 /// Where a probe goes. Several points may share a name when a call was duplicated by the compiler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +44,41 @@ impl PointKind {
     }
 }
 
+/// What makes spans of its own, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     Server,
     Client,
+    Http2Server,
+    Http2Client,
+    /// Of golang.org/x/net/http2.
+    SeparateServer,
+    SeparateClient,
+}
+
+impl Side {
+    pub const ALL: &'static [Self] = &[
+        Self::Server,
+        Self::Client,
+        Self::Http2Server,
+        Self::Http2Client,
+        Self::SeparateServer,
+        Self::SeparateClient,
+    ];
+
+    /// Whose points begin its requests, if not its own.
+    #[must_use]
+    pub fn begun_by(self) -> Option<Self> {
+        (self == Self::Http2Client).then_some(Self::Client)
+    }
+
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Self::Server | Self::Client => Part::All,
+            Self::Http2Server | Self::Http2Client => Part::Http2,
+            Self::SeparateServer | Self::SeparateClient => Part::SeparateHttp2,
+        }
+    }
 }
 
 impl fmt::Display for Side {
@@ -53,6 +86,10 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Self::Server => "http server spans",
             Self::Client => "http client spans",
+            Self::Http2Server => "http2 server spans",
+            Self::Http2Client => "http2 client spans",
+            Self::SeparateServer => "http2 server spans of golang.org/x/net",
+            Self::SeparateClient => "http2 client spans of golang.org/x/net",
         })
     }
 }
@@ -68,11 +105,14 @@ pub(crate) enum Need {
     MayBeUnlinked,
 }
 
+/// Names that a function had in versions of Go: the first that the file has is it. Never empty.
+pub(crate) type Names = &'static [&'static str];
+
 /// The function, and for a point behind a call the function called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    Entry(&'static str),
-    AfterCall { caller: &'static str, callee: &'static str },
+    Entry(Names),
+    AfterCall { caller: Names, callee: Names },
 }
 
 macro_rules! point_names {
@@ -102,32 +142,95 @@ macro_rules! point_names {
     };
 }
 
-const TRANSPORT_ROUND_TRIP: &str = "net/http.(*Transport).roundTrip";
-const PERSIST_ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
-const GET_CONN: &str = "net/http.(*Transport).getConn";
-const SHOULD_RETRY: &str = "net/http.(*persistConn).shouldRetryRequest";
-
-const fn after(callee: &'static str) -> Place {
-    Place::AfterCall { caller: TRANSPORT_ROUND_TRIP, callee }
+const fn after(caller: Names, callee: Names) -> Place {
+    Place::AfterCall { caller, callee }
 }
 
-const fn after_route(callee: &'static str) -> Place {
-    Place::AfterCall { caller: "net/http.(*ServeMux).ServeHTTP", callee }
-}
+const ROUND_TRIP: Names = &["net/http.(*Transport).roundTrip"];
+const PERSIST_ROUND_TRIP: Names = &["net/http.(*persistConn).roundTrip"];
+const GET_CONN: Names = &["net/http.(*Transport).getConn"];
+const SHOULD_RETRY: Names = &["net/http.(*persistConn).shouldRetryRequest"];
+
+// Names of HTTP/2 stand with the newest first: since 1.27 it is a package of its own.
+const RUN_HANDLER: Names =
+    &["net/http/internal/http2.(*serverConn).runHandler", "net/http.(*http2serverConn).runHandler"];
+/// It runs before another that is deferred: in 1.21 `func2`, when the writer's state belongs to nobody any more.
+const RAN_HANDLER: Names = &[
+    "net/http/internal/http2.(*serverConn).runHandler.func1",
+    "net/http.(*http2serverConn).runHandler.func1",
+];
+const SERVER_CONN_CLOSED: Names = &[
+    "net/http/internal/http2.(*serverConn).closeAllStreamsOnConnClose",
+    "net/http.(*http2serverConn).closeAllStreamsOnConnClose",
+];
+const WRITE_HEADERS: Names = &[
+    "net/http/internal/http2.(*clientStream).encodeAndWriteHeaders",
+    "net/http.(*http2clientStream).encodeAndWriteHeaders",
+];
+const HTTP2_ROUND_TRIP: Names =
+    &["net/http/internal/http2.(*Transport).RoundTripOpt", "net/http.(*http2Transport).RoundTripOpt"];
+const HTTP2_ATTEMPT: Names = &[
+    "net/http/internal/http2.(*ClientConn).roundTrip",
+    "net/http.(*http2ClientConn).roundTrip",
+    "net/http.(*http2ClientConn).RoundTrip",
+];
+const HTTP2_SHOULD_RETRY: Names =
+    &["net/http/internal/http2.shouldRetryRequest", "net/http.http2shouldRetryRequest"];
+const READ_LOOP_ENDED: Names =
+    &["net/http/internal/http2.(*clientConnReadLoop).cleanup", "net/http.(*http2clientConnReadLoop).cleanup"];
+
+const SEPARATE_RUN_HANDLER: Names = &["golang.org/x/net/http2.(*serverConn).runHandler"];
+const SEPARATE_RAN_HANDLER: Names = &["golang.org/x/net/http2.(*serverConn).runHandler.func1"];
+const SEPARATE_SERVER_CONN_CLOSED: Names =
+    &["golang.org/x/net/http2.(*serverConn).closeAllStreamsOnConnClose"];
+const SEPARATE_WRITE_HEADERS: Names = &["golang.org/x/net/http2.(*clientStream).encodeAndWriteHeaders"];
+const SEPARATE_ROUND_TRIP: Names = &[
+    "golang.org/x/net/http2.(*Transport).roundTripViaPool",
+    "golang.org/x/net/http2.(*Transport).RoundTripOpt",
+];
+const SEPARATE_ATTEMPT: Names =
+    &["golang.org/x/net/http2.(*ClientConn).roundTrip", "golang.org/x/net/http2.(*ClientConn).RoundTrip"];
+const SEPARATE_SHOULD_RETRY: Names = &["golang.org/x/net/http2.shouldRetryRequest"];
+const SEPARATE_READ_LOOP_ENDED: Names = &["golang.org/x/net/http2.(*clientConnReadLoop).cleanup"];
+
+const SERVE_MUX: Names = &["net/http.(*ServeMux).ServeHTTP"];
+const FIND_HANDLER: Names = &["net/http.(*ServeMux).findHandler"];
+const FIND_HANDLER_121: Names = &["net/http.(*serveMux121).findHandler"];
 
 point_names! {
-    ServerBegin = "server begin", Server, Must, Place::Entry("net/http.serverHandler.ServeHTTP");
-    ServerEnd = "server end", Server, Must, Place::Entry("net/http.(*response).finishRequest");
-    ServerHijacked = "server hijacked", Server, MayBeUnlinked, Place::Entry("net/http.(*conn).hijackLocked");
-    ServerDeferred = "server deferred", Server, Should, Place::Entry("net/http.(*conn).serve.func1");
-    ServerRoute = "server route", Server, MayBeUnlinked, after_route("net/http.(*ServeMux).findHandler");
-    ServerRoute121 = "server route 1.21", Server, MayBeUnlinked, after_route("net/http.(*serveMux121).findHandler");
-    ClientBegin = "client begin", Client, Must, Place::Entry(TRANSPORT_ROUND_TRIP);
-    ClientConn = "client connection", Client, Should, after(GET_CONN);
+    ServerBegin = "server begin", Server, Must, Place::Entry(&["net/http.serverHandler.ServeHTTP"]);
+    ServerEnd = "server end", Server, Must, Place::Entry(&["net/http.(*response).finishRequest"]);
+    ServerHijacked = "server hijacked", Server, MayBeUnlinked, Place::Entry(&["net/http.(*conn).hijackLocked"]);
+    ServerDeferred = "server deferred", Server, Should, Place::Entry(&["net/http.(*conn).serve.func1"]);
+    ServerRoute = "server route", Server, MayBeUnlinked, after(SERVE_MUX, FIND_HANDLER);
+    ServerRoute121 = "server route 1.21", Server, MayBeUnlinked, after(SERVE_MUX, FIND_HANDLER_121);
+    ClientBegin = "client begin", Client, Must, Place::Entry(ROUND_TRIP);
+    ClientConn = "client connection", Client, Should, after(ROUND_TRIP, GET_CONN);
     ClientSent = "client sent", Client, Must, Place::Entry(PERSIST_ROUND_TRIP);
-    ClientAttempted = "client attempted", Client, Must, after(PERSIST_ROUND_TRIP);
-    ClientRetry = "client retry", Client, Must, after(SHOULD_RETRY);
-    ClientConnClosed = "client connection closed", Client, Should, Place::Entry("net/http.(*persistConn).closeLocked");
+    ClientAttempted = "client attempted", Client, Must, after(ROUND_TRIP, PERSIST_ROUND_TRIP);
+    ClientRetry = "client retry", Client, Must, after(ROUND_TRIP, SHOULD_RETRY);
+    ClientConnClosed = "client connection closed", Client, Should, Place::Entry(&["net/http.(*persistConn).closeLocked"]);
+
+    Http2ServerBegin = "http2 server begin", Http2Server, Must, Place::Entry(RUN_HANDLER);
+    Http2ServerEnd = "http2 server end", Http2Server, Must, Place::Entry(RAN_HANDLER);
+    Http2ServerConnClosed = "http2 server connection closed", Http2Server, Should, Place::Entry(SERVER_CONN_CLOSED);
+    Http2ClientSent = "http2 client sent", Http2Client, Must, Place::Entry(WRITE_HEADERS);
+    Http2ClientAttempted = "http2 client attempted", Http2Client, Must, after(HTTP2_ROUND_TRIP, HTTP2_ATTEMPT);
+    Http2ClientRetry = "http2 client retry", Http2Client, Must, after(HTTP2_ROUND_TRIP, HTTP2_SHOULD_RETRY);
+    Http2ClientConnClosed = "http2 client connection closed", Http2Client, Should, Place::Entry(READ_LOOP_ENDED);
+
+    SeparateServerBegin = "x/net server begin", SeparateServer, Must, Place::Entry(SEPARATE_RUN_HANDLER);
+    SeparateServerEnd = "x/net server end", SeparateServer, Must, Place::Entry(SEPARATE_RAN_HANDLER);
+    SeparateServerConnClosed = "x/net server connection closed", SeparateServer, Should,
+        Place::Entry(SEPARATE_SERVER_CONN_CLOSED);
+    SeparateClientBegin = "x/net client begin", SeparateClient, Must, Place::Entry(SEPARATE_ROUND_TRIP);
+    SeparateClientSent = "x/net client sent", SeparateClient, Must, Place::Entry(SEPARATE_WRITE_HEADERS);
+    SeparateClientAttempted = "x/net client attempted", SeparateClient, Must,
+        after(SEPARATE_ROUND_TRIP, SEPARATE_ATTEMPT);
+    SeparateClientRetry = "x/net client retry", SeparateClient, Must,
+        after(SEPARATE_ROUND_TRIP, SEPARATE_SHOULD_RETRY);
+    SeparateClientConnClosed = "x/net client connection closed", SeparateClient, Should,
+        Place::Entry(SEPARATE_READ_LOOP_ENDED);
 }
 
 impl fmt::Display for PointName {

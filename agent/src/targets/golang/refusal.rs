@@ -48,6 +48,8 @@ pub enum RefusalReason {
     ReachedOtherwise { caller: &'static str, callee: &'static str },
     #[error("`{caller}` calls `{callee}` from more than {} places", aftercall::MAX_POINTS)]
     TooManyCalls { caller: &'static str, callee: &'static str },
+    #[error("the file does not tell where `{field}` is, and this version of Go was never looked at")]
+    NoOffset { field: &'static str },
     #[error("the point `{missing}` is refused, and without it there are no spans")]
     Incomplete { missing: PointName },
 }

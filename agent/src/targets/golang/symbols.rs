@@ -7,7 +7,7 @@ use super::{
     error::PclntabError,
     module,
     pclntab::{self, Pclntab},
-    points::{Place, PointName},
+    points::{Names, Place, PointName},
 };
 use crate::targets::elf::{ElfError, ElfFile, ReadAt, u16_at, u32_at, u64_at};
 
@@ -18,6 +18,7 @@ pub(crate) const MODULE_DATA: &str = "runtime.firstmoduledata";
 /// The compiler may make more than one table for a pair of types; then the name goes on.
 const TCP_ITAB: &[u8] = b"go:itab.*net.TCPConn,net.Conn";
 const TLS_ITAB: &[u8] = b"go:itab.*crypto/tls.Conn,net.Conn";
+const H2C_ITAB: &[u8] = b"go:itab.*golang.org/x/net/http2/h2c.bufConn,net.Conn";
 const MAX_ITABS: usize = 8;
 
 const SYMBOL_BYTES: usize = 24;
@@ -40,6 +41,12 @@ pub(crate) enum SymbolsError {
 impl Symbols {
     pub(crate) fn function(&self, name: &str) -> Option<&Range<u64>> {
         self.functions.get(name)
+    }
+
+    /// The first of its names that the file has, or the first of all.
+    pub(crate) fn name_here(&self, names: Names) -> &'static str {
+        let here = names.iter().find(|it| self.functions.contains_key(**it));
+        here.or(names.first()).copied().unwrap_or_default()
     }
 
     pub(crate) fn read<R: ReadAt>(file: &ElfFile<R>) -> Result<Self, SymbolsError> {
@@ -82,7 +89,9 @@ impl Symbols {
             self.module_data = Some(address);
         } else if name.starts_with(TCP_ITAB) && self.itabs.tcp.len() < MAX_ITABS {
             self.itabs.tcp.push(address);
-        } else if name.starts_with(TLS_ITAB) && self.itabs.tls.len() < MAX_ITABS {
+        } else if (name.starts_with(TLS_ITAB) || name.starts_with(H2C_ITAB))
+            && self.itabs.tls.len() < MAX_ITABS
+        {
             self.itabs.tls.push(address);
         }
         Some(())
@@ -136,9 +145,10 @@ type Wanted = HashMap<&'static [u8], &'static str>;
 
 fn wanted() -> Wanted {
     let of_points = PointName::ALL.iter().flat_map(|it| match it.place() {
-        Place::Entry(symbol) => vec![symbol],
-        Place::AfterCall { caller, callee } => vec![caller, callee],
+        Place::Entry(names) => [names, &[]],
+        Place::AfterCall { caller, callee } => [caller, callee],
     });
+    let of_points = of_points.flatten().copied();
     of_points.chain([RUNTIME_MAIN, ALLGADD]).map(|it| (it.as_bytes(), it)).collect()
 }
 

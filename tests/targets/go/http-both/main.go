@@ -1,5 +1,7 @@
-// http-both serves, asks itself once, and waits: the smallest program with both sides of HTTP/1 in it.
+// http-both serves, asks itself once, and waits: the smallest program with both sides of HTTP in it.
 // It is written in the language of Go 1.21, so that every version that can be watched can build it.
+//
+//	http-both [http2 N CALLERS]: asks itself over HTTP/2 and TLS, N times more when it is told a line
 package main
 
 import (
@@ -11,6 +13,10 @@ import (
 )
 
 func main() {
+	run := run
+	if len(os.Args) == 4 && os.Args[1] == "http2" {
+		run = runHTTP2
+	}
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "http-both: %v\n", err)
 		os.Exit(1)

@@ -8,12 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -61,6 +63,9 @@ func runClient(args []string) error {
 	method := flags.String("method", http.MethodGet, "GET, POST and so on")
 	bodyBytes := flags.Int("body", 0, "bytes of body to send")
 	timeout := flags.Duration("timeout", 0, "give up on a request after this; 0 is never")
+	useHTTP2 := flags.Bool("http2", false, "speak HTTP/2 only")
+	conns := flags.Int("conns", 0, "connections at once; 0 is as many as it takes")
+	local := flags.String("local", "", "address and port to come from")
 	quiet := flags.Bool("quiet", false, "print the sum only")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,11 +73,22 @@ func runClient(args []string) error {
 	if *workers <= 0 || *rps < 0 || 1e6 < *rps || *bodyBytes < 0 {
 		return errors.New("-c is above 0, -rps is 0 to 1000000, -body is not negative")
 	}
+	dialer := &net.Dialer{Control: reuse}
+	if *local != "" {
+		addr, err := net.ResolveTCPAddr("tcp", *local)
+		if err != nil {
+			return err
+		}
+		dialer.LocalAddr = addr
+	}
 	path, query, _ := strings.Cut(*url, "?")
 	c := &client{
 		http: &http.Client{Timeout: *timeout, Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
 			MaxIdleConnsPerHost: *workers,
+			MaxConnsPerHost:     *conns,
 			DisableKeepAlives:   !*keepalive,
+			Protocols:           protocols(*useHTTP2),
 			DisableCompression:  true,
 			// The certificate of the server is made when it starts.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -81,6 +97,17 @@ func runClient(args []string) error {
 		closeAfter: *closeAfter, quiet: *quiet, lines: json.NewEncoder(os.Stdout),
 	}
 	return c.run(*base, *n, *workers, *rps)
+}
+
+// reuse lets a port be taken that a connection had a moment ago.
+func reuse(_, _ string, conn syscall.RawConn) error {
+	var failed error
+	if err := conn.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}); err != nil {
+		return err
+	}
+	return failed
 }
 
 func (c *client) run(base, n uint64, workers int, rps float64) error {

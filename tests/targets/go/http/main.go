@@ -1,9 +1,9 @@
 // http is a target with known truth: every request has an id as the last part of its path, the client
 // prints what it saw of it, and the server what it did.
 //
-//	http server -listen ADDR [-work] [-tls] [-log]
-//	http proxy  -listen ADDR -to URL
-//	http client -url URL -n 1000 -c 4
+//	http server -listen ADDR [-work] [-tls] [-http2] [-log]
+//	http proxy  -listen ADDR -to URL [-http2]
+//	http client -url URL -n 1000 -c 4 [-http2]
 package main
 
 import (

@@ -15,11 +15,15 @@ import (
 func runProxy(args []string) error {
 	flags := flag.NewFlagSet("proxy", flag.ExitOnError)
 	listen := flags.String("listen", "127.0.0.1:8081", "address to serve on")
+	useHTTP2 := flags.Bool("http2", false, "speak HTTP/2 only, on both sides")
 	to := flags.String("to", "http://127.0.0.1:8080", "URL of the backend")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	client := &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: 256,
+		Protocols:           protocols(*useHTTP2),
+	}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		forward(r.Context(), client, w, r.Method, *to+r.URL.RequestURI(), r.Body)
@@ -33,7 +37,7 @@ func runProxy(args []string) error {
 		}()
 		<-done
 	})
-	return serve.Until(&http.Server{Handler: mux}, *listen)
+	return serve.Until(&http.Server{Handler: mux, Protocols: protocols(*useHTTP2)}, *listen)
 }
 
 func forward(ctx context.Context, client *http.Client, w http.ResponseWriter, method, url string, body io.Reader) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,19 @@ func runServer(args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8080", "address to serve on")
 	rounds := flags.Int("work", 0, "rounds of JSON work in /echo; one is about 5 us of CPU, so 4 is a 20 us handler")
 	useTLS := flags.Bool("tls", false, "serve HTTPS with a certificate made at start")
+	useHTTP2 := flags.Bool("http2", false, "speak HTTP/2 only")
+	streams := flags.Int("streams", 0, "streams of a connection at once; 0 is as many as Go has it")
 	verbose := flags.Bool("log", false, "print a JSON line for each request when its handler has ended")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	// Panics of handlers are wanted here: their stacks would only hide other messages.
-	server := &http.Server{Handler: routes(*rounds), ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{
+		Handler:   routes(*rounds),
+		ErrorLog:  log.New(io.Discard, "", 0),
+		Protocols: protocols(*useHTTP2),
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: *streams},
+	}
 	if *verbose {
 		server.Handler = logged(server.Handler)
 	}
@@ -53,6 +61,7 @@ func routes(rounds int) http.Handler {
 		panic("asked for by " + r.URL.Path)
 	})
 	mux.HandleFunc("/abort/{id}", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	mux.HandleFunc("/exit/{id}", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
 	mux.HandleFunc("/hijack/{id}", hijack)
 	mux.HandleFunc("/slow/{id}", slow)
 	mux.HandleFunc("/big/{id}", func(w http.ResponseWriter, _ *http.Request) {

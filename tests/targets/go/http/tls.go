@@ -8,10 +8,11 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"net/http"
 	"time"
 )
 
-// selfSigned is a configuration with a certificate that nobody else trusts. HTTP/1.1 only.
+// selfSigned is a configuration with a certificate that nobody else trusts.
 func selfSigned() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -28,5 +29,14 @@ func selfSigned() (*tls.Config, error) {
 		return nil, err
 	}
 	chain := tls.Certificate{Certificate: [][]byte{certificate}, PrivateKey: key}
-	return &tls.Config{Certificates: []tls.Certificate{chain}, NextProtos: []string{"http/1.1"}}, nil
+	return &tls.Config{Certificates: []tls.Certificate{chain}}, nil
+}
+
+// protocols is HTTP/1.1 or HTTP/2, and never the choice of both.
+func protocols(http2 bool) *http.Protocols {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	return protocols
 }
