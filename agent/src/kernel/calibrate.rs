@@ -1,16 +1,14 @@
 //! What a hit costs here: the class of each program is run on a function of the agent itself.
 
-use std::{
-    arch::global_asm,
-    fs::File,
-    io::{self, Read as _},
-};
+use std::{arch::global_asm, fs::File, io, path::Path};
 
+use agent_common::names;
 use aya::Ebpf;
-use object::{Object as _, ObjectSegment as _};
 
 use super::{KernelError, Price, uprobes};
-use agent_common::names;
+use crate::targets::elf::{ElfFile, Regular};
+
+const OWN_FILE: &str = "/proc/self/exe";
 
 // `push rbp` is what the probes of Go functions sit on, too.
 #[cfg(target_arch = "x86_64")]
@@ -42,8 +40,8 @@ impl Prices {
 /// Takes a few milliseconds.
 pub(super) fn prices(ebpf: &mut Ebpf) -> Result<Prices, KernelError> {
     let own = |source| KernelError::OwnFile { source };
-    let mut exe = File::open("/proc/self/exe").map_err(own)?;
-    let offset = file_offset(&mut exe).map_err(own)?.ok_or(KernelError::NotInOwnFile)?;
+    let exe = File::open(OWN_FILE).map_err(own)?;
+    let offset = file_offset().map_err(own)?.ok_or(KernelError::NotInOwnFile)?;
     let plain = cost_ns();
     let mut cost = |price: Price| -> Result<u64, KernelError> {
         let cookie = Some(price.cookie());
@@ -74,19 +72,18 @@ fn cost_ns() -> u64 {
 }
 
 /// Where the function lies in the file: its address, less where the file is mapped.
-fn file_offset(exe: &mut File) -> io::Result<Option<u64>> {
+fn file_offset() -> io::Result<Option<u64>> {
     let address = (taskscope_calibrate as *const ()).expose_provenance() as u64;
-    let mut data = Vec::new();
-    exe.read_to_end(&mut data)?;
-    let file = object::File::parse(&*data).map_err(io::Error::other)?;
+    // Only headers are read: built with debug information the file has hundreds of megabytes.
+    let file = Regular::open(Path::new(OWN_FILE)).and_then(ElfFile::parse).map_err(io::Error::other)?;
     let maps = procfs::process::Process::myself().and_then(|it| it.maps()).map_err(io::Error::other)?;
     let Some(map) = maps.0.iter().find(|map| map.address.0 <= address && address < map.address.1) else {
         return Ok(None);
     };
     let offset = address - map.address.0 + map.offset;
-    let is_code = file.segments().any(|segment| {
-        let (start, size) = segment.file_range();
-        (start..start.saturating_add(size)).contains(&offset)
+    let is_code = file.segments.iter().any(|segment| {
+        let end = segment.offset.saturating_add(segment.file_size);
+        segment.executable && (segment.offset..end).contains(&offset)
     });
     Ok(is_code.then_some(offset))
 }
