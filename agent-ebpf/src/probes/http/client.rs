@@ -6,15 +6,15 @@
 
 use agent_common::{
     counter,
-    event::http::{Call, end, joined_by, protocol, side},
+    event::http::{end, protocol, side},
     layout::{GoProcess, point},
 };
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
-use super::{begin, conn, finish, front::Front, goroutine, http2, key, regs, root, trace, version};
+use super::{Lineage, begin, conn, finish, front::Front, http2, key, lineage, regs, trace, version};
 use crate::{
     emit, gate,
-    maps::{CallKey, SENT, SERVED, remove},
+    maps::{SENT, remove},
     read,
 };
 
@@ -56,41 +56,12 @@ fn client_begin(ctx: ProbeContext) -> u32 {
             }
         }
     }
-    inherit(&ctx, process, key, call);
-    0
-}
-
-/// The server request of this goroutine, else of the goroutine that started it, is the parent.
-#[inline(always)]
-fn inherit(ctx: &ProbeContext, process: &GoProcess, key: CallKey, call: &mut Call) {
-    if let Some(parent) = SERVED.get_ptr(key)
-        && under(call, parent)
-    {
-        call.joined_by = joined_by::GOID;
-        return;
-    }
-    if let Some(goid) = goroutine(ctx, process.g_parent_goid)
-        && let Some(parent) = SERVED.get_ptr(CallKey { tgid: key.tgid, goid })
-        && under(call, parent)
-    {
-        call.joined_by = joined_by::PARENT_GOID;
-        return;
-    }
-    root(call);
-}
-
-/// Whether the parent's request is whole.
-#[inline(always)]
-fn under(call: &mut Call, parent: *const Call) -> bool {
-    let Some([first, last]) = trace(parent) else {
-        return false;
-    };
-    // SAFETY: the entry stays readable while the program runs.
-    let parent_span_id = unsafe { (*parent).span_id };
+    let Lineage { trace: [first, last], parent_span_id, joined_by } = lineage(&ctx, process, key);
     call.trace_id[..8].copy_from_slice(&first.to_ne_bytes());
     call.trace_id[8..].copy_from_slice(&last.to_ne_bytes());
     call.parent_span_id = parent_span_id;
-    true
+    call.joined_by = joined_by;
+    0
 }
 
 /// After `(*Transport).getConn` in `roundTrip`: rbx = error's type. No connection, no attempt.

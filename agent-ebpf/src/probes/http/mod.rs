@@ -13,6 +13,7 @@ mod conn;
 mod front;
 mod http2;
 mod line;
+mod lineage;
 mod server;
 
 use core::ptr;
@@ -22,10 +23,11 @@ use aya_ebpf::{
     Global, bindings::pt_regs, helpers::bpf_get_prandom_u32, maps::LruHashMap, programs::ProbeContext,
 };
 
+pub(crate) use self::lineage::{Lineage, lineage};
 use crate::{emit, gate::Task, maps::CallKey, read};
 
 #[inline(always)]
-fn regs(ctx: &ProbeContext) -> &pt_regs {
+pub(crate) fn regs(ctx: &ProbeContext) -> &pt_regs {
     // SAFETY: the context of a uprobe is a `pt_regs`.
     unsafe { &*ctx.regs }
 }
@@ -37,7 +39,7 @@ fn goroutine(ctx: &ProbeContext, offset: u16) -> Option<u64> {
 }
 
 #[inline(always)]
-fn key(ctx: &ProbeContext, task: Task, process: &GoProcess) -> Option<CallKey> {
+pub(crate) fn key(ctx: &ProbeContext, task: Task, process: &GoProcess) -> Option<CallKey> {
     Some(call_key(task, goroutine(ctx, process.g_goid)?))
 }
 
@@ -86,7 +88,7 @@ fn version(minor: Option<u64>) -> u8 {
 
 /// Eight random bytes, never all zero: OpenTelemetry's "no id".
 #[inline(always)]
-fn random() -> [u8; 8] {
+pub(crate) fn random() -> [u8; 8] {
     // SAFETY: the helper has no preconditions.
     let (high, low) = unsafe { (bpf_get_prandom_u32(), bpf_get_prandom_u32()) };
     (u64::from(high) << 32 | u64::from(low) | 1).to_ne_bytes()
