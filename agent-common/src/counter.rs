@@ -105,6 +105,14 @@ counters! {
     /// Segments of DNS over TCP that were not read to their end: they do not begin with a message, or not with all of
     /// it that is copied, or more than one is in them.
     DNS_TCP_NOT_READ = 33, lost, "dns_tcp_not_read";
+    /// Statement records that found the ring full.
+    SQL_RING_FULL = 34, lost, "sql_ring_full";
+    /// Ends of statements whose begin was not seen: attached in mid-statement, evicted, or tried again by a prepared one.
+    SQL_END_WITHOUT_BEGIN = 35, lost, "sql_end_without_begin";
+    /// Statements that could not be kept because the map refused them.
+    SQL_NOT_KEPT = 36, lost, "sql_not_kept";
+    /// Statements that had no end when their goroutine began another: the driver panicked, or was never asked.
+    SQL_NOT_ENDED = 37, lost, "sql_not_ended";
 }
 
 /// Of the array, with room for more.

@@ -26,7 +26,14 @@ pub mod point {
     pub const SEPARATE_CLIENT_BEGIN: usize = HTTP2_CLIENT_CONN_CLOSED + SEPARATE + 1;
     pub const SERVER_ROUTE: usize = SEPARATE_CLIENT_BEGIN + 1;
     pub const SERVER_ROUTE_121: usize = SERVER_ROUTE + 1;
-    pub const COUNT: usize = SERVER_ROUTE_121 + 1;
+    pub const SQL_QUERY: usize = SERVER_ROUTE_121 + 1;
+    pub const SQL_EXEC: usize = SQL_QUERY + 1;
+    pub const SQL_STMT: usize = SQL_EXEC + 1;
+    pub const SQL_RUN: usize = SQL_STMT + 1;
+    pub const SQL_ANSWERED: usize = SQL_RUN + 1;
+    pub const SQL_PREPARED: usize = SQL_ANSWERED + 1;
+    pub const SQL_ENDED: usize = SQL_PREPARED + 1;
+    pub const COUNT: usize = SQL_ENDED + 1;
 }
 
 /// Which copy of the code of HTTP/2 a point is in: its cookie.
@@ -87,7 +94,7 @@ wire! {
 
 wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
-    pub struct GoProcess: 352 bytes {
+    pub struct GoProcess: 416 bytes {
         /// Hits of each [`point`]; the kernel half adds.
         pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.
@@ -122,7 +129,10 @@ wire! {
         pub http2: Http2,
         /// Of golang.org/x/net/http2.
         pub separate_http2: Http2,
-        pub reserved: u16,
+        /// Of `database/sql`.
+        pub driver_conn_ci: u16,
+        pub stmt_query: u16,
+        pub reserved: [u16; 3],
     }
 }
 

@@ -10,6 +10,8 @@ pub const WATCHED_PROCESSES: u32 = 4096;
 /// Requests under way, on each side; and of servers, connections that had one. An LRU: the oldest give way, and are
 /// counted by their end if they were under way.
 pub const OPEN_CALLS: u32 = 8192;
+/// Statements under way, as [`OPEN_CALLS`].
+pub const OPEN_STATEMENTS: u32 = 4096;
 /// HTTP connections whose identity is kept. An LRU: one that was evicted is looked up again.
 pub const HTTP_CONNECTIONS: u32 = 8192;
 /// Remote addresses and ports that the packet program remembers. An LRU.
@@ -39,6 +41,8 @@ pub const ROUTE_BYTES: usize = 79;
 pub const METHOD_BYTES: usize = 8;
 /// Bytes of a DNS message that are copied: what fits into one without extensions.
 pub const DNS_BYTES: usize = 512;
+/// Bytes of a statement's text that are copied; longer ones are cut.
+pub const STATEMENT_BYTES: usize = 256;
 /// `*crypto/tls.Conn` can have more than one itab in a process.
 pub const TLS_ITABS: usize = 4;
 /// Bytes of an executed file's name; longer ones are cut.

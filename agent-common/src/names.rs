@@ -13,6 +13,7 @@ pub const MAP_ROWS: &str = "ROWS";
 pub const MAP_SENT: &str = "SENT";
 pub const MAP_SERVED: &str = "SERVED";
 pub const MAP_SOCKS: &str = "SOCKS";
+pub const MAP_STATEMENTS: &str = "STATEMENTS";
 pub const MAP_WATCHED: &str = "WATCHED";
 
 pub const GLOBAL_DNS_ON_XDP: &str = "DNS_ON_XDP";

@@ -79,6 +79,17 @@ pub(crate) fn copy<T: Record>(record: *mut T) {
     add(if refused == 0 { counter::EVENTS_SUBMITTED } else { T::LOST });
 }
 
+/// As [`copy`], with the `n_bytes` behind the record that lie in the same map value. The verifier refuses a
+/// number that it cannot bound.
+#[inline(always)]
+pub(crate) fn copy_with_bytes<T: Record>(record: *mut T, n_bytes: u64) {
+    let map = ptr::from_ref(&EVENTS).cast_mut().cast::<c_void>();
+    let len = size_of::<T>() as u64 + n_bytes;
+    // SAFETY: `record` is a whole record in a map value, and `EVENTS` is a ring buffer.
+    let refused = unsafe { bpf_ringbuf_output(map, record.cast(), len, NO_WAKEUP) };
+    add(if refused == 0 { counter::EVENTS_SUBMITTED } else { T::LOST });
+}
+
 /// A row of a dump; false when there is no room for it, which is no loss: it is asked for again.
 #[inline(always)]
 pub(crate) fn row(row: &Row) -> bool {

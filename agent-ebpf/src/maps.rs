@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use agent_common::{
     counter::Counters,
     event::{
-        http, sock,
+        http, sock, sql,
         udp::{FlowCount, FlowKey, FlowTotals},
     },
     layout::{ABSENT, FileLayout, GoProcess, KernelLayout, ResetReasons, TcpLayout, door},
@@ -51,6 +51,19 @@ pub(crate) static SERVED: LruHashMap<CallKey, http::Call> =
 /// Client calls under way. Removed at their end; an LRU for those that never end.
 #[map]
 pub(crate) static SENT: LruHashMap<CallKey, http::Call> = LruHashMap::with_max_entries(limits::OPEN_CALLS, 0);
+
+/// A statement under way, with the front of its text behind it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct KeptStatement {
+    pub(crate) statement: sql::Statement,
+    pub(crate) text: [u8; limits::STATEMENT_BYTES],
+}
+
+/// Removed at their end; an LRU for those that never end.
+#[map]
+pub(crate) static STATEMENTS: LruHashMap<CallKey, KeptStatement> =
+    LruHashMap::with_max_entries(limits::OPEN_STATEMENTS, 0);
 
 /// What stands for a connection in a process: a client's `*http.persistConn`, and the goroutine (`*g`) that
 /// a server has for each of its own.

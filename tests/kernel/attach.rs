@@ -130,7 +130,7 @@ fn without_tcx_there_is_xdp_on_cards_and_nothing_else() {
     let told: Vec<_> = refused.iter().map(|it| format!("{}: {}", it.feature, it.error)).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("UDP and DNS of this node: this kernel has no links"), "{told:?}");
-    let mut observer = Observer { kernel, events: Vec::new(), messages: Vec::new() };
+    let mut observer = Observer { kernel, events: Vec::new(), messages: Vec::new(), statements: Vec::new() };
     let (interfaces, hooked) = pods.hook(&mut observer);
     let told: Vec<_> =
         hooked.iter().map(|it| format!("{}: {:?} {:?}", it.interface, it.hooks, it.refused)).collect();

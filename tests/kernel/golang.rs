@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use agent::targets::{
     golang::{
         Checked, ConnItabs, Field, GoBinary, HttpLayout, OffsetsFrom, PointKind, PointName, SelfCheckError,
-        load_bias, self_check,
+        Side, load_bias, self_check,
     },
     memory::TargetMemory,
 };
@@ -29,10 +29,12 @@ fn every_point_is_found_in_every_variant() {
         let (path, binary) = open(name);
         assert_eq!(binary.refused, [], "{name}");
         let found: Vec<_> = binary.points.iter().map(|it| it.name).collect();
-        // In Go 1.21 `ServeMux` finds the handler in another function, which is not looked for; and none has golang.org/x/net.
+        // In Go 1.21 `ServeMux` finds the handler in another function, which is not looked for; and none has golang.org/x/net
+        // or `database/sql`.
         let has_routes = binary.version.minor != 21;
-        let is_there =
-            |it: &&PointName| (has_routes || !ROUTES.contains(it)) && !it.name().starts_with("x/net ");
+        let is_there = |it: &&PointName| {
+            (has_routes || !ROUTES.contains(it)) && !it.name().starts_with("x/net ") && it.side() != Side::Sql
+        };
         let want: Vec<_> = PointName::ALL.iter().filter(is_there).copied().collect();
         assert_eq!(found, want, "{name}");
         assert_eq!(binary.stripped, name.contains("stripped") || name.contains("cgo"), "{name}");
@@ -56,6 +58,29 @@ fn every_point_is_found_in_every_variant() {
                 other => panic!("{name} {}: {other:?}", point.name),
             }
         }
+    }
+}
+
+/// Where a program's statements are: those of `database/sql` in every version, stripped or not.
+#[test]
+fn every_point_of_statements_is_found_in_every_variant() {
+    let wanted: Vec<_> = PointName::ALL.iter().filter(|it| it.side() == Side::Sql).collect();
+    for name in [
+        "sql",
+        "sql-stripped",
+        "sql-stripped-pie",
+        "sql-go1.21",
+        "sql-go1.21-stripped",
+        "sql-go1.27-stripped",
+    ] {
+        let (_, binary) = open(name);
+        let sql: Vec<_> = binary.points.iter().filter(|it| it.name.side() == Side::Sql).collect();
+        let mut names: Vec<_> = sql.iter().map(|it| &it.name).collect();
+        names.dedup();
+        assert_eq!(names, wanted, "{name}: {:?}", binary.refused);
+        let after_calls = sql.iter().filter(|it| it.kind == PointKind::AfterCall).count();
+        assert_eq!((sql.len(), after_calls), (13, 7), "{name}");
+        assert_eq!(Some(binary.layout), HttpLayout::of_version(&binary.version), "{name}");
     }
 }
 
@@ -84,7 +109,7 @@ fn every_variant_passes_the_check_of_its_process() {
     for (name, _) in VARIANTS {
         let running = Running::start(name);
         let checked = running.check(&running.binary).unwrap();
-        let Checked { itabs: ConnItabs { tcp, tls } } = checked;
+        let Checked { itabs: ConnItabs { tcp, tls }, .. } = checked;
         assert_eq!((tcp.len(), tls.len()), (1, 1), "{name}");
         assert_ne!(tcp, tls, "{name}");
     }

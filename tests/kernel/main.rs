@@ -25,6 +25,7 @@ mod reset;
 mod residue;
 mod ring;
 mod sock;
+mod sql;
 mod standstill;
 mod truth;
 mod udp;

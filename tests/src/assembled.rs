@@ -53,7 +53,7 @@ impl Assembled {
             Event::Closed(it) => pids.contains(&it.row.state.tgid),
             Event::ConnectFailed(it) => pids.contains(&it.row.state.tgid),
             Event::RtoEnded(it) => pids.contains(&it.tgid),
-            Event::DnsPacket(_) => false,
+            Event::DnsPacket(_) | Event::Statement(_) => false,
             _ => true,
         });
         let now = clock::now();

@@ -5,6 +5,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 
 use agent::{
+    decode::sql::StatementText,
     kernel::{AttachedFile, Kernel, Options},
     targets::{
         golang::SelfCheckError,
@@ -29,6 +30,8 @@ pub struct Observer {
     pub events: Vec<Event>,
     /// Copies of DNS messages, which are among the events without their bytes.
     pub messages: Vec<(DnsPacket, Vec<u8>)>,
+    /// As above.
+    pub statements: Vec<StatementText>,
 }
 
 impl Observer {
@@ -46,18 +49,22 @@ impl Observer {
     pub fn with(options: Options) -> Self {
         let (kernel, refused) = Kernel::load(options).unwrap_or_else(|error| panic!("{error}: {error:?}"));
         assert!(refused.is_empty(), "{refused:?}");
-        Self { kernel, events: Vec::new(), messages: Vec::new() }
+        Self { kernel, events: Vec::new(), messages: Vec::new(), statements: Vec::new() }
     }
 
     /// Takes what is in the ring; returns how many records that were.
     #[track_caller]
     pub fn drain(&mut self) -> usize {
-        let (events, messages) = (&mut self.events, &mut self.messages);
-        self.kernel.drain(usize::MAX, |bytes| {
+        let Self { kernel, events, messages, statements } = self;
+        kernel.drain(usize::MAX, |bytes| {
             let event = decode(bytes).unwrap_or_else(|error| panic!("{error:?} in {bytes:?}"));
             if let Event::DnsPacket(packet) = event {
                 let payload = packet.payload(bytes).unwrap_or_else(|| panic!("{packet:?}"));
                 messages.push((packet, payload.to_vec()));
+            }
+            if let Event::Statement(record) = event {
+                let text = record.text(bytes).unwrap_or_else(|| panic!("{record:?}")).into();
+                statements.push(StatementText { record, text });
             }
             events.push(event);
         })

@@ -18,6 +18,7 @@ mod many;
 mod nat;
 mod schema;
 mod shop;
+mod sql;
 mod stalls;
 mod standstill;
 mod tempo;

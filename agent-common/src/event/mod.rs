@@ -67,6 +67,7 @@ pub mod http;
 pub mod packet;
 pub mod proc;
 pub mod sock;
+pub mod sql;
 pub mod udp;
 
 // A number is never used again; gaps are retired records.
@@ -81,6 +82,7 @@ records! {
     11 => udp::UdpOwner, lost: UDP_RING_FULL;
     14 => dns::DnsPacket, lost: DNS_RING_FULL;
     15 => http::Call, lost: HTTP_RING_FULL;
+    18 => sql::Statement, lost: SQL_RING_FULL;
 }
 
 #[cfg(test)]

@@ -10,4 +10,5 @@ mod proc;
 mod received;
 mod seed;
 mod sock;
+mod sql;
 mod udp;

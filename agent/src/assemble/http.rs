@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_common::event::http::{Call, end, joined_by, protocol, side};
+use agent_common::event::http::{Call, end, protocol, side};
 
 use super::{
     address,
@@ -32,12 +32,7 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         trace_id: TraceId(call.trace_id),
         span_id: SpanId(call.span_id),
         parent: (call.parent_span_id != [0; 8]).then_some(SpanId(call.parent_span_id)),
-        joined_by: match call.joined_by {
-            joined_by::GOID => JoinedBy::Goid,
-            joined_by::PARENT_GOID => JoinedBy::ParentGoid,
-            joined_by::CONNECTION => JoinedBy::Connection,
-            _ => JoinedBy::Nothing,
-        },
+        joined_by: JoinedBy::of(call.joined_by),
         side,
         protocol: match call.protocol {
             protocol::HTTP2 => Protocol::Http2,
@@ -56,6 +51,7 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         peer: address::socket(call.remote, call.remote_port),
         goid: call.goid,
         causes: None,
+        statement: None,
     })
 }
 

@@ -32,6 +32,7 @@ mod seen;
 pub mod services;
 mod sockets;
 pub mod span;
+pub mod sql;
 mod stalls;
 pub mod standstill;
 mod standstills;

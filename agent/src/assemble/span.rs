@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use agent_common::event::http::joined_by;
+
 use super::failure::FailureClass;
 use crate::{clock::Ktime, targets::process::Process};
 
@@ -69,6 +71,10 @@ pub enum Outcome {
     Failed,
     /// The client got no connection.
     NoConnection,
+    /// The driver of a database answered.
+    Answered,
+    /// It answered with an error.
+    DriverError,
 }
 
 /// Which rule found the parent.
@@ -78,6 +84,43 @@ pub enum JoinedBy {
     Goid,
     ParentGoid,
     Connection,
+}
+
+impl JoinedBy {
+    /// As the kernel half says it.
+    #[must_use]
+    pub(super) fn of(rule: u8) -> Self {
+        match rule {
+            joined_by::GOID => Self::Goid,
+            joined_by::PARENT_GOID => Self::ParentGoid,
+            joined_by::CONNECTION => Self::Connection,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What a database was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// As the conventions name it; `other_sql` when the driver is not known.
+    pub system: &'static str,
+    /// The first keyword; `None` when it is none, or could not be read.
+    pub operation: Option<&'static str>,
+    /// The table, or what else it is about.
+    pub target: Option<Arc<str>>,
+    /// Without literals and comments; cut at `limits::STATEMENT_BYTES`.
+    pub text: Arc<str>,
+    /// The type of the error, as Go prints it; `None`: none, or not known.
+    pub error: Option<Arc<str>>,
+}
+
+impl Statement {
+    /// `SELECT orders`, as much of it as is known.
+    #[must_use]
+    pub fn summary(&self) -> Option<String> {
+        let operation = self.operation?;
+        Some(self.target.as_ref().map_or_else(|| operation.to_owned(), |it| format!("{operation} {it}")))
+    }
 }
 
 /// A retransmission timer of the request's connection fired while the request was open.
@@ -134,7 +177,7 @@ impl Causes {
 /// Spans that ended about the same time, shared by all who keep them.
 pub type Batch = Arc<Vec<Span>>;
 
-/// A request that ended.
+/// A request, or a statement, that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub trace_id: TraceId,
@@ -164,6 +207,8 @@ pub struct Span {
     pub goid: u64,
     /// `None`: nothing of the kind.
     pub causes: Option<Box<Causes>>,
+    /// `Some`: it is a statement, and nothing that is HTTP's is set.
+    pub statement: Option<Box<Statement>>,
 }
 
 impl Span {
@@ -183,8 +228,8 @@ impl Span {
         match (self.outcome, self.side) {
             (Outcome::Status(status), Side::Server) => 500 <= status,
             (Outcome::Status(status), Side::Client) => 400 <= status,
-            (Outcome::Hijacked, _) => false,
-            (Outcome::Aborted | Outcome::Failed | Outcome::NoConnection, _) => true,
+            (Outcome::Hijacked | Outcome::Answered, _) => false,
+            (Outcome::Aborted | Outcome::Failed | Outcome::NoConnection | Outcome::DriverError, _) => true,
         }
     }
 

@@ -28,6 +28,7 @@ use super::{
     services::{Answer, Question, Services, Subject},
     sockets::{Sockets, Surroundings},
     span::{Batch, Span},
+    sql::Statements,
     stalls::Stalls,
     texts::Texts,
     topology::Topology,
@@ -36,8 +37,14 @@ use super::{
 };
 use crate::{
     clock::Ktime,
-    decode::dns::{Body, DnsMessage},
-    targets::process::{Process, Tgid},
+    decode::{
+        dns::{Body, DnsMessage},
+        sql::StatementText,
+    },
+    targets::{
+        golang::SqlTypes,
+        process::{Process, Tgid},
+    },
     vitals::{Vital, Vitals},
 };
 
@@ -102,6 +109,7 @@ pub struct State {
     /// To be taken by who tells others.
     told: Vec<NetworkEvent>,
     texts: Texts,
+    statements: Statements,
     vitals: Arc<Vitals>,
     window: Duration,
     dump_every: Duration,
@@ -127,6 +135,7 @@ impl State {
             dials: Dials::default(),
             told: Vec::new(),
             texts: Texts::default(),
+            statements: Statements::default(),
             vitals,
             window,
             dump_every: Duration::from_secs(1),
@@ -168,7 +177,9 @@ impl State {
             Event::RtoEnded(it) => Some(it.tgid),
             Event::Call(it) => Some(it.header.tgid),
             Event::UdpOwner(it) => Some(it.header.tgid),
-            Event::Exec(_) | Event::Exit(_) | Event::Stray(_) | Event::DnsPacket(_) => None,
+            Event::Exec(_) | Event::Exit(_) | Event::Stray(_) | Event::DnsPacket(_) | Event::Statement(_) => {
+                None
+            }
         });
         self.unknown(tgids)
     }
@@ -183,6 +194,12 @@ impl State {
     #[must_use]
     pub fn strangers_of_messages(&self, messages: &[DnsMessage]) -> BTreeSet<Tgid> {
         self.unknown(messages.iter().map(|it| it.asker.0))
+    }
+
+    /// As [`State::strangers`], of those who ask databases.
+    #[must_use]
+    pub fn strangers_of_statements(&self, statements: &[StatementText]) -> BTreeSet<Tgid> {
+        self.unknown(statements.iter().map(|it| it.record.header.tgid))
     }
 
     fn unknown(&self, tgids: impl Iterator<Item = u32>) -> BTreeSet<Tgid> {
@@ -205,8 +222,8 @@ impl State {
                 Event::UdpOwner(it) => self.udp_owner(it, now),
                 // Who owns us knows whether a process whose first thread ended lives on.
                 Event::Exec(_) | Event::Exit(_) => {}
-                // It has come as a message.
-                Event::DnsPacket(_) => self.vitals.add(Vital::RecordsContradictory, 1),
+                // It has come as a message, or with its text.
+                Event::DnsPacket(_) | Event::Statement(_) => self.vitals.add(Vital::RecordsContradictory, 1),
             }
         }
         self.settle(now);
@@ -215,6 +232,28 @@ impl State {
         let mut incidents = self.happened();
         incidents.extend(stalls);
         Output { spans, incidents }
+    }
+
+    /// What the statements of a process speak of, in the program that it runs now.
+    pub fn sql_types(&mut self, tgid: Tgid, types: Arc<SqlTypes>) {
+        self.statements.types(tgid, types);
+    }
+
+    /// Takes statements, in the order in which they ended.
+    pub fn statements(&mut self, statements: &[StatementText]) -> Batch {
+        let spans: Vec<Span> = statements.iter().filter_map(|it| self.statement(it)).collect();
+        self.vitals.add(Vital::EventsAssembled, statements.len() as u64);
+        self.keep(spans)
+    }
+
+    fn statement(&mut self, statement: &StatementText) -> Option<Span> {
+        let Some(known) = self.directory.get(Tgid(statement.record.header.tgid)) else {
+            self.vitals.add(Vital::SpansUnknownProcess, 1);
+            return None;
+        };
+        let span = self.statements.span(statement, &known.process, &mut self.texts);
+        self.vitals.add(if span.is_some() { Vital::SpansMade } else { Vital::RecordsContradictory }, 1);
+        span
     }
 
     fn keep(&mut self, mut spans: Vec<Span>) -> Batch {
@@ -402,6 +441,7 @@ impl State {
         self.traces.sweep(now, self.window);
         self.stalls.sweep(now);
         self.directory.sweep(now);
+        self.statements.sweep(|tgid| self.directory.get(tgid).is_some());
     }
 
     #[must_use]

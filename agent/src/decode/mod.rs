@@ -1,10 +1,14 @@
 //! Bytes of the ring become events and messages. Total: what is no record is counted and left out.
 
 pub mod dns;
+pub mod sql;
 
 use agent_common::event::{self, Event};
 
-use self::dns::{DnsMessage, NoLookup};
+use self::{
+    dns::{DnsMessage, NoLookup},
+    sql::StatementText,
+};
 use crate::vitals::{Vital, Vitals};
 
 /// What a record says.
@@ -17,6 +21,8 @@ pub enum Decoded {
     Event(Event),
     /// Apart from events: it is of any length, and most events are small.
     Dns(DnsMessage),
+    /// As above.
+    Statement(StatementText),
 }
 
 /// What is in `bytes`, if there is something.
@@ -30,6 +36,13 @@ pub fn record(bytes: &[u8], vitals: &Vitals) -> Option<Decoded> {
                 vitals.add(Vital::EventsAssembled, 1);
             }
             message.map(Decoded::Dns)
+        }
+        Ok(Event::Statement(record)) => {
+            let Some(text) = record.text(bytes) else {
+                vitals.add(Vital::RecordsContradictory, 1);
+                return None;
+            };
+            Some(Decoded::Statement(StatementText { record, text: text.into() }))
         }
         Ok(event) => Some(Decoded::Event(event)),
         Err(error) => {

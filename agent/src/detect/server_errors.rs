@@ -272,6 +272,7 @@ mod tests {
             peer: None,
             goid: 1,
             causes: None,
+            statement: None,
         }
     }
 }

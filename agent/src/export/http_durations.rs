@@ -1,7 +1,7 @@
-//! Durations of requests by service, side, method and result, in the conventions' buckets.
+//! Durations of requests by service, side, method and result, and of statements, in the conventions' buckets.
 //!
 //! Counts spans before the queue, so that what the queue drops is still in the metrics. Bounded: beyond
-//! [`MAX_SERIES`], and until idle ones are forgotten, requests are counted in one series for each side.
+//! [`MAX_SERIES`], and until idle ones are forgotten, they are counted in one series for each kind.
 
 use std::{
     borrow::Cow,
@@ -14,7 +14,7 @@ use ahash::AHashMap;
 
 use super::{
     otlp::spans::server,
-    semconv::{self, HTTP_DURATION_BOUNDS},
+    semconv::{self, DB_DURATION_BOUNDS, HTTP_DURATION_BOUNDS},
 };
 use crate::{
     assemble::span::{Side, Span},
@@ -31,13 +31,40 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Key {
     /// `None`: those that found no room.
     pub(super) process: Option<ByIdentity>,
-    pub(super) is_server: bool,
+    pub(super) kind: Kind,
+    /// Of a statement its operation.
     pub(super) method: &'static str,
     pub(super) route: Option<Arc<str>>,
     pub(super) status: Option<u16>,
     pub(super) error_type: Option<Cow<'static, str>>,
     /// Of clients only: what a client writes to us is not ours to bound.
     pub(super) server: Option<(String, Option<u16>)>,
+}
+
+/// Of which metric it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Server,
+    Client,
+    /// With the system.
+    Database(&'static str),
+}
+
+impl Kind {
+    fn of(span: &Span) -> Self {
+        match (&span.statement, span.side) {
+            (Some(statement), _) => Self::Database(statement.system),
+            (None, Side::Server) => Self::Server,
+            (None, Side::Client) => Self::Client,
+        }
+    }
+
+    pub(super) fn bounds(self) -> &'static [f64] {
+        match self {
+            Self::Server | Self::Client => &HTTP_DURATION_BOUNDS,
+            Self::Database(_) => &DB_DURATION_BOUNDS,
+        }
+    }
 }
 
 /// A process as a key: compared in full, hashed by its id.
@@ -64,7 +91,7 @@ impl Hash for ByIdentity {
 pub(super) struct Series {
     pub(super) first: Ktime,
     last: Ktime,
-    /// The last one holds what is longer than all bounds.
+    /// The one behind the last bound holds what is longer than all of them; the rest are of no use.
     pub(super) buckets: [u64; HTTP_DURATION_BOUNDS.len() + 1],
     pub(super) sum: Duration,
 }
@@ -79,11 +106,11 @@ impl HttpDurations {
     pub fn record(&mut self, span: &Span) {
         let mut key = key(span);
         if MAX_SERIES <= self.series.len() && !self.series.contains_key(&key) {
-            key = overflow(span.side);
+            key = overflow(key.kind);
         }
         let duration = span.duration();
         let seconds = duration.as_secs_f64();
-        let bucket = HTTP_DURATION_BOUNDS.partition_point(|bound| *bound < seconds);
+        let bucket = key.kind.bounds().partition_point(|bound| *bound < seconds);
         let series = self.series.entry(key).or_insert_with(|| Series::new(span.ended));
         series.buckets[bucket] += 1;
         series.sum = series.sum.saturating_add(duration);
@@ -111,14 +138,16 @@ impl Series {
 }
 
 fn key(span: &Span) -> Key {
-    let server = match (span.side, server(span)) {
-        (Side::Client, (Some(address), port)) => Some((address.into_owned(), port)),
+    let kind = Kind::of(span);
+    let server = match (kind, server(span)) {
+        (Kind::Client, (Some(address), port)) => Some((address.into_owned(), port)),
         _ => None,
     };
+    let operation = span.statement.as_ref().map(|it| it.operation.unwrap_or_default());
     Key {
         process: Some(ByIdentity(Arc::clone(&span.process))),
-        is_server: span.side == Side::Server,
-        method: semconv::method(&span.method),
+        kind,
+        method: operation.unwrap_or_else(|| semconv::method(&span.method)),
         route: span.route.as_ref().map(Arc::clone),
         status: span.status(),
         error_type: semconv::error_type(span),
@@ -126,17 +155,10 @@ fn key(span: &Span) -> Key {
     }
 }
 
-fn overflow(side: Side) -> Key {
-    let is_server = side == Side::Server;
-    Key {
-        process: None,
-        is_server,
-        method: semconv::METHOD_OTHER,
-        route: None,
-        status: None,
-        error_type: None,
-        server: None,
-    }
+fn overflow(kind: Kind) -> Key {
+    let kind = if let Kind::Database(_) = kind { Kind::Database("") } else { kind };
+    let method = semconv::METHOD_OTHER;
+    Key { process: None, kind, method, route: None, status: None, error_type: None, server: None }
 }
 
 #[cfg(test)]
@@ -157,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn statements_have_buckets_of_their_own() {
+        let mut durations = HttpDurations::default();
+        durations.record(&testing::statement(1));
+        let slow = Span { ended: Ktime(20_000_000_000), ..testing::statement(2) };
+        durations.record(&slow);
+        let rows = durations.rows();
+        let (key, series) = rows[0];
+        assert_eq!((rows.len(), key.kind, key.method), (1, Kind::Database("postgresql"), "SELECT"));
+        assert_eq!(series.buckets[..=DB_DURATION_BOUNDS.len()], [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
     fn the_excess_is_counted_together() {
         let mut durations = HttpDurations::default();
         for n in 0..MAX_SERIES + 5 {
@@ -168,7 +202,7 @@ mod tests {
         let rows = durations.rows();
         assert_eq!(rows.len(), MAX_SERIES + 1);
         let (key, series) = rows[0];
-        assert_eq!((key.process.is_none(), key.is_server), (true, true));
+        assert_eq!((key.process.is_none(), key.kind), (true, Kind::Server));
         assert_eq!(series.buckets.iter().sum::<u64>(), 10);
     }
 

@@ -53,6 +53,12 @@ pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 pub const NETWORK_TRANSPORT: &str = "network.transport";
 pub const NETWORK_TYPE: &str = "network.type";
 
+// https://opentelemetry.io/docs/specs/semconv/database/sql/
+pub const DB_SYSTEM_NAME: &str = "db.system.name";
+pub const DB_OPERATION_NAME: &str = "db.operation.name";
+pub const DB_QUERY_SUMMARY: &str = "db.query.summary";
+pub const DB_QUERY_TEXT: &str = "db.query.text";
+
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/peer/, .../service/
 /// Deprecated for [`SERVICE_PEER_NAME`], but the only one of the two that Tempo's service graph reads.
 pub const PEER_SERVICE: &str = "peer.service";
@@ -61,6 +67,9 @@ pub const SERVICE_PEER_NAME: &str = "service.peer.name";
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/, .../thread/
 pub const ERROR_TYPE: &str = "error.type";
 pub const THREAD_ID: &str = "thread.id";
+
+/// The type of an error that is not known.
+pub const ERROR_OTHER: &str = "_OTHER";
 
 /// The method of a request whose method is none of the known ones.
 pub const METHOD_OTHER: &str = "_OTHER";
@@ -74,6 +83,11 @@ pub const HTTP_CLIENT_REQUEST_DURATION: &str = "http.client.request.duration";
 /// Boundaries that the conventions advise for both, in seconds.
 pub const HTTP_DURATION_BOUNDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+// https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
+pub const DB_CLIENT_OPERATION_DURATION: &str = "db.client.operation.duration";
+/// Boundaries that the conventions advise, in seconds.
+pub const DB_DURATION_BOUNDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 // https://opentelemetry.io/docs/specs/otel/metrics/sdk/#overflow-attribute
 pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
@@ -203,7 +217,11 @@ pub fn failure_class(class: FailureClass) -> &'static str {
 pub fn error_type(span: &Span) -> Option<Cow<'static, str>> {
     match span.outcome {
         Outcome::Status(status) => span.is_error().then(|| Cow::Owned(status.to_string())),
-        Outcome::Hijacked => None,
+        Outcome::Hijacked | Outcome::Answered => None,
+        Outcome::DriverError => {
+            let error = span.statement.as_ref().and_then(|it| it.error.as_deref());
+            Some(error.map_or(Cow::Borrowed(ERROR_OTHER), |it| Cow::Owned(it.to_owned())))
+        }
         // The handler panicked, or ended its goroutine.
         Outcome::Aborted => Some(Cow::Borrowed("aborted")),
         // The connection broke before the answer.

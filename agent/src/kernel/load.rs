@@ -42,6 +42,7 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 const LRU_MAPS: &[(&str, u32)] = &[
     (names::MAP_SERVED, limits::OPEN_CALLS),
     (names::MAP_SENT, limits::OPEN_CALLS),
+    (names::MAP_STATEMENTS, limits::OPEN_STATEMENTS),
     (names::MAP_CONNS, limits::HTTP_CONNECTIONS),
     (names::MAP_CONTEXTS, limits::HTTP_CONNECTIONS),
     (names::MAP_PEERS, limits::PACKET_PEERS),

@@ -79,6 +79,13 @@ rows! {
     SeparateClientAttempted, "http2_client_attempted", HTTP2_CLIENT_ATTEMPTED + SEPARATE, End, SEPARATE;
     SeparateClientRetry, "http2_client_retry", HTTP2_CLIENT_RETRY + SEPARATE, Trap, SEPARATE;
     SeparateClientConnClosed, "http2_client_conn_closed", HTTP2_CLIENT_CONN_CLOSED + SEPARATE, Trap, SEPARATE;
+    SqlQuery, "sql_query", SQL_QUERY, Begin, BUNDLED;
+    SqlExec, "sql_exec", SQL_EXEC, Begin, BUNDLED;
+    SqlStmt, "sql_stmt", SQL_STMT, Begin, BUNDLED;
+    SqlRun, "sql_run", SQL_RUN, Trap, BUNDLED;
+    SqlAnswered, "sql_answered", SQL_ANSWERED, End, BUNDLED;
+    SqlPrepared, "sql_prepared", SQL_PREPARED, Trap, BUNDLED;
+    SqlEnded, "sql_ended", SQL_ENDED, End, BUNDLED;
 }
 
 /// The row of a point.

@@ -12,7 +12,9 @@ use crate::{
         faults::{Closed, Faults, ResetReason, Retransmits},
         histogram::Histogram,
         recent::{self, Recent},
-        span::{Causes, JoinedBy, Outcome, Protocol, Side, Span, SpanId, Stall, StallOver, TraceId},
+        span::{
+            Causes, JoinedBy, Outcome, Protocol, Side, Span, SpanId, Stall, StallOver, Statement, TraceId,
+        },
     },
     clock::{Clock, Ktime, Wall},
     config::settings::Signal,
@@ -202,8 +204,20 @@ fn trace() -> Vec<Span> {
         Stall { fired: called.began.plus(Duration::from_millis(2)), sender: Side::Client, over: Some(over) };
     called.causes = Some(Box::new(Causes { stalls: vec![stall], ..Causes::default() }));
     let answered = span(3, Some(2), Side::Server, cart(), (13_000, 19_000), 503);
+    let looked_up = Span {
+        outcome: Outcome::DriverError,
+        peer: None,
+        statement: Some(Box::new(Statement {
+            system: "postgresql",
+            operation: Some("SELECT"),
+            target: Some("items".into()),
+            text: "SELECT name FROM items WHERE id = ?".into(),
+            error: Some("*pq.Error".into()),
+        })),
+        ..span(4, Some(3), Side::Client, cart(), (14_000, 18_000), 0)
+    };
     // In the order in which they ended, as they come.
-    vec![answered, called, served]
+    vec![looked_up, answered, called, served]
 }
 
 fn span(
@@ -235,6 +249,7 @@ fn span(
         peer: Some(([127, 0, 0, 1], 8080).into()),
         goid: 7,
         causes: None,
+        statement: None,
     }
 }
 

@@ -258,16 +258,18 @@ impl KernelThread {
         let vitals = &self.vitals;
         // Not for ever: a flood must not keep us from all the rest.
         for _ in 0..MAX_PARTS {
-            let (mut events, mut messages) = (Vec::new(), Vec::new());
+            let (mut events, mut messages, mut statements) = (Vec::new(), Vec::new(), Vec::new());
             let take = |bytes: &[u8]| match decode::record(bytes, vitals) {
                 Some(Decoded::Event(event)) => events.push(event),
                 Some(Decoded::Dns(message)) => messages.push(message),
+                Some(Decoded::Statement(statement)) => statements.push(statement),
                 None => {}
             };
             let n_records = self.kernel.drain(PART_RECORDS, take);
             vitals.add(Vital::EventsDrained, n_records as u64);
             self.outbox.messages(messages);
             self.outbox.events(events);
+            self.outbox.statements(statements);
             if n_records < PART_RECORDS {
                 return;
             }
@@ -370,7 +372,8 @@ impl KernelThread {
             self.kernel.unwatch(plan.tgid);
         }
         let binary = Arc::clone(&plan.binary);
-        self.outbox.once(ToOwner::Attached(Attached { tgid: plan.tgid, binary, points, refused }));
+        let sql = Arc::clone(&plan.sql);
+        self.outbox.once(ToOwner::Attached(Attached { tgid: plan.tgid, binary, sql, points, refused }));
     }
 
     fn unwatch(&mut self, tgid: Tgid) {

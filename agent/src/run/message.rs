@@ -17,10 +17,10 @@ use crate::{
         services::{Answer, Question},
         state::DumpKind,
     },
-    decode::dns::DnsMessage,
+    decode::{dns::DnsMessage, sql::StatementText},
     kernel::Prices,
     targets::{
-        golang::{GoBinary, PointName},
+        golang::{GoBinary, PointName, SqlTypes},
         plan::{Plan, PlanError},
         process::Tgid,
     },
@@ -48,6 +48,7 @@ pub(super) enum ToPlanner {
 pub(super) struct Attached {
     pub(super) tgid: Tgid,
     pub(super) binary: Arc<GoBinary>,
+    pub(super) sql: Arc<SqlTypes>,
     pub(super) points: Vec<PointName>,
     /// Point, and why the kernel refused it.
     pub(super) refused: Vec<(String, String)>,
@@ -60,6 +61,8 @@ pub(super) enum ToOwner {
     Events(Vec<Event>, Room),
     /// As [`ToOwner::Events`], and before those of the same time.
     Messages(Vec<DnsMessage>, Room),
+    /// As [`ToOwner::Events`].
+    Statements(Vec<StatementText>, Room),
     /// One that does not end is no dump.
     DumpBegins(DumpKind),
     /// A part of it, with the room that it takes in the queue.

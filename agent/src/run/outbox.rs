@@ -19,7 +19,7 @@ use agent_common::{
 
 use super::message::ToOwner;
 use crate::{
-    decode::dns::DnsMessage,
+    decode::{dns::DnsMessage, sql::StatementText},
     vitals::{Vital, Vitals},
 };
 
@@ -71,6 +71,10 @@ impl Outbox {
 
     pub(super) fn messages(&self, messages: Vec<DnsMessage>) {
         self.counted(messages.len(), |room| ToOwner::Messages(messages, room));
+    }
+
+    pub(super) fn statements(&self, statements: Vec<StatementText>) {
+        self.counted(statements.len(), |room| ToOwner::Statements(statements, room));
     }
 
     fn counted(&self, n_events: usize, message: impl FnOnce(Room) -> ToOwner) {

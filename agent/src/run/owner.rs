@@ -29,7 +29,7 @@ use crate::{
     },
     clock::{self, Clock, Ktime},
     config::settings::Settings,
-    decode::dns::DnsMessage,
+    decode::{dns::DnsMessage, sql::StatementText},
     detect::{Detectors, Input},
     kernel::give_back,
     query::snapshot::Snapshot,
@@ -149,6 +149,7 @@ impl Owner {
         match message {
             ToOwner::Events(events, _room) => self.events(&events),
             ToOwner::Messages(messages, _room) => self.messages(&messages),
+            ToOwner::Statements(statements, _room) => self.statements(&statements),
             ToOwner::DumpBegins(kind) => self.state.dump_begins(kind),
             ToOwner::Rows(rows, _room) => self.rows(&rows),
             ToOwner::DumpEnds { next_in } => {
@@ -226,6 +227,14 @@ impl Owner {
         lookups.iter().for_each(|it| self.detectors.input(Input::Lookup(it)));
     }
 
+    fn statements(&mut self, statements: &[StatementText]) {
+        self.n_taken += statements.len();
+        let strangers = self.state.strangers_of_statements(statements);
+        self.introduce(strangers);
+        let spans = self.state.statements(statements);
+        self.spans(spans);
+    }
+
     /// The queue has room for all that may be under way; who answers may hang all the same.
     fn ask(&mut self) {
         for question in self.state.questions() {
@@ -298,6 +307,7 @@ impl Owner {
 
     fn attached(&mut self, attached: Attached) {
         self.is_go(attached.tgid, &attached.binary.version);
+        self.state.sql_types(attached.tgid, Arc::clone(&attached.sql));
         self.probes.attached(attached);
     }
 

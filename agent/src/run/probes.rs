@@ -55,7 +55,7 @@ impl Probes {
     }
 
     pub(super) fn attached(&mut self, attached: Attached) {
-        let Attached { tgid, binary, points, mut refused } = attached;
+        let Attached { tgid, binary, sql: _, points, mut refused } = attached;
         refused.extend(binary.refused.iter().map(|it| (it.subject.to_string(), it.reason.to_string())));
         let target = Target { binary: Some(binary), points, refused, before: None, rates: None };
         self.targets.insert(tgid, target);

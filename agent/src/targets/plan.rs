@@ -17,7 +17,9 @@ use procfs::process::Process as ProcProcess;
 
 use super::{
     elf::ElfError,
-    golang::{Checked, GoBinary, GoError, GoVersion, HttpLayout, SelfCheckError, load_bias, self_check},
+    golang::{
+        Checked, GoBinary, GoError, GoVersion, HttpLayout, SelfCheckError, SqlTypes, load_bias, self_check,
+    },
     memory::TargetMemory,
     proc::{FileId, ProcessError, exe_link, open_link},
     process::Tgid,
@@ -32,6 +34,7 @@ pub struct Plan {
     pub exe: Arc<File>,
     pub binary: Arc<GoBinary>,
     pub process: GoProcess,
+    pub sql: Arc<SqlTypes>,
 }
 
 impl Plan {
@@ -63,7 +66,7 @@ pub enum PlanError {
     NotMapped,
     #[error("cannot read the process's memory")]
     Memory { source: io::Error },
-    #[error("it has neither an HTTP server nor an HTTP client that can be probed")]
+    #[error("it has neither an HTTP server nor a client of HTTP or SQL that can be probed")]
     NoPoints(Arc<GoBinary>),
 }
 
@@ -122,7 +125,7 @@ impl Planner {
             return Err(ProcessError::Gone(tgid).into());
         }
         let file = FileId::of(&data, &binary);
-        Ok(Plan { tgid, file, exe: Arc::new(exe), binary, process })
+        Ok(Plan { tgid, file, exe: Arc::new(exe), binary, process, sql: Arc::new(checked.sql) })
     }
 
     fn binary(&mut self, exe: &File, data: &Metadata) -> Result<Arc<GoBinary>, PlanError> {
@@ -182,6 +185,8 @@ fn gate(layout: &HttpLayout, checked: &Checked) -> GoProcess {
         request_proto_minor: layout.request_proto_minor,
         http2: http2(layout),
         separate_http2: separate_http2(layout),
+        driver_conn_ci: layout.driver_conn_ci,
+        stmt_query: layout.stmt_query,
         ..GoProcess::zeroed()
     }
 }

@@ -30,6 +30,6 @@ fuzz_target!(|bytes: &[u8]| {
     let version = GoVersion::parse(raw).expect("it is one");
     let memory = TargetMemory::new(std::process::id()).expect("the process runs");
     if let Ok(found) = find_itabs(&memory, base, &version) {
-        assert!(found.tcp.len() + found.tls.len() <= MAX_ITABS);
+        assert!(found.conns.tcp.len() + found.conns.tls.len() <= MAX_ITABS);
     }
 });

@@ -1,4 +1,5 @@
-//! `http.server.request.duration` and `http.client.request.duration`, a resource for each process.
+//! `http.server.request.duration`, `http.client.request.duration` and `db.client.operation.duration`, a resource
+//! for each process.
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -12,7 +13,7 @@ use super::{
     resource,
 };
 use crate::export::{
-    http_durations::{Key, Series},
+    http_durations::{Key, Kind, Series},
     node::Node,
     semconv,
 };
@@ -26,6 +27,12 @@ const CLIENT: Name = Name {
     name: semconv::HTTP_CLIENT_REQUEST_DURATION,
     unit: "s",
     description: "Duration of HTTP client requests.",
+};
+
+const DATABASE: Name = Name {
+    name: semconv::DB_CLIENT_OPERATION_DURATION,
+    unit: "s",
+    description: "Duration of database client operations.",
 };
 
 /// `rows` of one process must be next to each other.
@@ -53,14 +60,18 @@ pub(in crate::export) fn request(
 }
 
 fn metrics(rows: &[(&Key, &Series)], moment: &Moment) -> Vec<Metric> {
-    let (server, client): (Vec<_>, Vec<_>) = rows.iter().partition(|(key, _)| key.is_server);
-    [(SERVER, server), (CLIENT, client)]
-        .into_iter()
-        .filter(|(_, rows)| !rows.is_empty())
-        .map(|(name, rows)| {
-            histogram(name, rows.into_iter().map(|(key, it)| point(key, it, moment)).collect())
-        })
-        .collect()
+    let mut metrics: Vec<(Name, Vec<HistogramDataPoint>)> =
+        [SERVER, CLIENT, DATABASE].map(|name| (name, Vec::new())).into();
+    for (key, series) in rows {
+        let place = match key.kind {
+            Kind::Server => 0,
+            Kind::Client => 1,
+            Kind::Database(_) => 2,
+        };
+        metrics[place].1.push(point(key, series, moment));
+    }
+    let metrics = metrics.into_iter().filter(|(_, points)| !points.is_empty());
+    metrics.map(|(name, points)| histogram(name, points)).collect()
 }
 
 fn point(key: &Key, series: &Series, moment: &Moment) -> HistogramDataPoint {
@@ -71,8 +82,8 @@ fn point(key: &Key, series: &Series, moment: &Moment) -> HistogramDataPoint {
         time_unix_nano: now.0,
         count: series.buckets.iter().sum(),
         sum: Some(series.sum.as_secs_f64()),
-        bucket_counts: series.buckets.to_vec(),
-        explicit_bounds: semconv::HTTP_DURATION_BOUNDS.to_vec(),
+        bucket_counts: series.buckets[..=key.kind.bounds().len()].to_vec(),
+        explicit_bounds: key.kind.bounds().to_vec(),
         ..HistogramDataPoint::default()
     }
 }
@@ -81,7 +92,13 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
     if key.process.is_none() {
         return vec![yes(semconv::METRIC_OVERFLOW)];
     }
-    let mut attributes = vec![text(semconv::HTTP_REQUEST_METHOD, key.method)];
+    let mut attributes = match key.kind {
+        Kind::Server | Kind::Client => vec![text(semconv::HTTP_REQUEST_METHOD, key.method)],
+        Kind::Database(system) if key.method.is_empty() => vec![text(semconv::DB_SYSTEM_NAME, system)],
+        Kind::Database(system) => {
+            vec![text(semconv::DB_SYSTEM_NAME, system), text(semconv::DB_OPERATION_NAME, key.method)]
+        }
+    };
     attributes.extend(key.route.as_deref().map(|it| text(semconv::HTTP_ROUTE, it)));
     attributes.extend(key.status.map(|it| int(semconv::HTTP_RESPONSE_STATUS_CODE, it)));
     attributes.extend(key.error_type.as_deref().map(|it| text(semconv::ERROR_TYPE, it)));
@@ -107,7 +124,8 @@ mod tests {
 
     #[test]
     fn each_process_has_its_own() {
-        let mut spans: Vec<_> = (1..=3).map(testing::span).collect();
+        let mut spans: Vec<_> = (1..=4).map(testing::span).collect();
+        spans[3] = testing::statement(4);
         spans[1].outcome = Outcome::Status(503);
         let client = &mut spans[2];
         client.side = Side::Client;
@@ -120,6 +138,7 @@ mod tests {
 web http.client.request.duration http.request.method=GET http.response.status_code=200 server.address=shop server.port=8080 n=1 sum=0.001
 cart http.server.request.duration http.request.method=GET http.response.status_code=200 n=1 sum=0.001
 cart http.server.request.duration http.request.method=GET http.response.status_code=503 error.type=503 n=1 sum=0.001
+cart db.client.operation.duration db.system.name=postgresql db.operation.name=SELECT error.type=*pq.Error n=1 sum=0.001
 ";
         assert_eq!(lines(&durations), want);
     }

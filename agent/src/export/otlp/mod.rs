@@ -12,4 +12,5 @@ pub(super) mod resource;
 pub(super) mod service_graph;
 pub(super) mod span_events;
 pub(super) mod spans;
+mod statements;
 mod wire;

@@ -14,6 +14,7 @@ use super::{
     attribute::{SAMPLED, scope},
     resource,
     span_events::{self, Figure, SpanEvent},
+    statements,
     wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
@@ -81,8 +82,6 @@ impl Addresses {
 /// The fields of a `Span`, in the order of their numbers in
 /// <https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/trace/v1/trace.proto>.
 fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u8>) {
-    let method = semconv::method(&span.method);
-    let method = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
     let kind = match span.side {
         Side::Server => SpanKind::Server,
         Side::Client => SpanKind::Client,
@@ -98,11 +97,7 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     if let Some(parent) = span.parent {
         bytes(out, 4, &parent.0);
     }
-    // Of low cardinality, as the conventions ask.
-    match &span.route {
-        Some(route) => bytes(out, 5, format!("{method} {route}").as_bytes()),
-        None => bytes(out, 5, method.as_bytes()),
-    }
+    bytes(out, 5, name(span).as_bytes());
     number(out, 6, kind as u64);
     fixed_64(out, 7, clock.wall(span.began).0);
     fixed_64(out, 8, clock.wall(ended).0);
@@ -110,6 +105,19 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     events(out, span, clock);
     message(out, 15, |out| status(out, span));
     fixed_32(out, 16, FLAGS | remote);
+}
+
+/// Of few values: what differs from one request to the next is in attributes.
+fn name(span: &Span) -> Cow<'static, str> {
+    if let Some(statement) = &span.statement {
+        return statements::name(statement);
+    }
+    let method = semconv::method(&span.method);
+    let method = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
+    match &span.route {
+        Some(route) => Cow::Owned(format!("{method} {route}")),
+        None => Cow::Borrowed(method),
+    }
 }
 
 /// Fields 11 and 12 of a `Span`: its events, and how many are left out. An `Event`: 1 time_unix_nano, 2 name,
@@ -179,6 +187,28 @@ fn push(out: &mut Vec<u8>, field: u64, key: &str, write: impl FnOnce(&mut Vec<u8
 
 /// All attributes of a span, names and values.
 pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
+    match &span.statement {
+        Some(statement) => statements::attributes(statement, out),
+        None => http_attributes(span, out),
+    }
+    if let Some(error_type) = semconv::error_type(span) {
+        out.text(semconv::ERROR_TYPE, &error_type);
+    }
+    if span.outcome == Outcome::Hijacked {
+        out.yes(semconv::HIJACKED);
+    }
+    if let Some(rule) = joined_by(span.joined_by) {
+        out.text(semconv::JOINED_BY, rule);
+    }
+    if span.goid != 0 {
+        out.int(semconv::THREAD_ID, span.goid);
+    }
+    if let Some(cause) = span_events::main_cause(span) {
+        out.text(semconv::CAUSE_KIND, cause);
+    }
+}
+
+fn http_attributes(span: &Span, out: &mut impl AttributeSink) {
     let method = semconv::method(&span.method);
     out.text(semconv::HTTP_REQUEST_METHOD, method);
     if method == semconv::METHOD_OTHER && !span.method.is_empty() {
@@ -213,21 +243,6 @@ pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
     }
     if let Some(status) = span.status() {
         out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status.into());
-    }
-    if let Some(error_type) = semconv::error_type(span) {
-        out.text(semconv::ERROR_TYPE, &error_type);
-    }
-    if span.outcome == Outcome::Hijacked {
-        out.yes(semconv::HIJACKED);
-    }
-    if let Some(rule) = joined_by(span.joined_by) {
-        out.text(semconv::JOINED_BY, rule);
-    }
-    if span.goid != 0 {
-        out.int(semconv::THREAD_ID, span.goid);
-    }
-    if let Some(cause) = span_events::main_cause(span) {
-        out.text(semconv::CAUSE_KIND, cause);
     }
 }
 
@@ -266,7 +281,7 @@ fn text_of(ip: IpAddr) -> String {
 /// `Status`: 2 message, 3 code.
 fn status(out: &mut Vec<u8>, span: &Span) {
     let text = match span.outcome {
-        Outcome::Status(_) | Outcome::Hijacked => "",
+        Outcome::Status(_) | Outcome::Hijacked | Outcome::Answered | Outcome::DriverError => "",
         Outcome::Aborted => "the handler did not return",
         Outcome::Failed => "the connection failed during the last attempt",
         Outcome::NoConnection => "no connection to the server",
@@ -440,6 +455,25 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_has_no_http_in_it() {
+        let mut span = testing::statement(7);
+        let text = "db.query.text=SELECT a FROM items WHERE b = ?";
+        let want = format!(
+            "Client SELECT items Error | db.system.name=postgresql db.operation.name=SELECT \
+             db.query.summary=SELECT items {text} error.type=*pq.Error thread.id=7"
+        );
+        assert_eq!(shown(&span), want);
+
+        span.outcome = Outcome::DriverError;
+        let statement = span.statement.as_mut().unwrap();
+        (statement.operation, statement.target, statement.error) = (None, None, None);
+        let want = format!(
+            "Client postgresql Error | db.system.name=postgresql {text} error.type=_OTHER thread.id=7"
+        );
+        assert_eq!(shown(&span), want);
+    }
+
+    #[test]
     fn one_resource_for_each_process() {
         let mut spans: Vec<_> = (1..=4).map(testing::span).collect();
         for (span, (service, tgid)) in
@@ -508,7 +542,11 @@ mod tests {
                 key => panic!("{key}"),
             }
         }
-        let got = convert(&span, &Clock::new());
+        shown(&span)
+    }
+
+    fn shown(span: &Span) -> String {
+        let got = convert(span, &Clock::new());
         let status = got.status.clone().unwrap();
         let message = if status.message.is_empty() { "" } else { ": " };
         format!(

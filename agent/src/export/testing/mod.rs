@@ -11,7 +11,7 @@ use crate::{
         failure::{ConnectFailure, FailureClass},
         faults::{Closed, Faults, Retransmits},
         network_event::{NetworkEvent, What},
-        span::{Batch, JoinedBy, Outcome, Protocol, Side, Span, SpanId, TraceId},
+        span::{Batch, JoinedBy, Outcome, Protocol, Side, Span, SpanId, Statement, TraceId},
     },
     clock::{Ktime, Wall},
     targets::process::{NameSource, Process, Runtime, Service, Tgid},
@@ -71,7 +71,22 @@ pub(super) fn span(n: u64) -> Span {
         peer: None,
         goid: n,
         causes: None,
+        statement: None,
     }
+}
+
+/// A `SELECT` by `cart` that failed after a millisecond.
+pub(super) fn statement(n: u64) -> Span {
+    let statement = Statement {
+        system: "postgresql",
+        operation: Some("SELECT"),
+        target: Some("items".into()),
+        text: "SELECT a FROM items WHERE b = ?".into(),
+        error: Some("*pq.Error".into()),
+    };
+    let [method, path, host] = [(); 3].map(|()| "".into());
+    let (side, outcome) = (Side::Client, Outcome::DriverError);
+    Span { side, method, path, host, outcome, statement: Some(Box::new(statement)), ..span(n) }
 }
 
 pub(super) fn spans(numbers: impl IntoIterator<Item = u64>) -> Batch {

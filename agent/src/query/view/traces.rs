@@ -131,6 +131,9 @@ fn event(event: export::SpanEvent, snapshot: &Snapshot) -> SpanEvent {
 
 /// Unlike the exported name it has the path, because it is read by people and never a dimension.
 fn name(span: &span::Span) -> String {
+    if let Some(statement) = &span.statement {
+        return statement.summary().unwrap_or_else(|| statement.system.to_owned());
+    }
     let method = if span.method.is_empty() { "HTTP" } else { &*span.method };
     format!("{method} {}", span.path)
 }
@@ -202,7 +205,7 @@ mod tests {
             (Outcome::Status(503), Some("503")),
             (Outcome::Status(200), None),
         ] {
-            let mut client = samples::snapshot().spans[0][1].clone();
+            let mut client = samples::snapshot().spans[0][2].clone();
             (client.host, client.outcome) = ("[::1]:80".into(), outcome);
             let got = attributes(&client);
             assert_eq!(got.get("error.type"), want.map(text).as_ref(), "{outcome:?}");

@@ -173,6 +173,8 @@ mod tests {
         assert_eq!(layout.from, OffsetsFrom::Dwarf);
         assert!(Field::ALL.iter().all(|it| layout.fields.get(*it) == 8));
 
+        dwarf.remove(&Field::StmtQuery);
+        assert!(Layout::decide(&version, &dwarf).is_ok(), "a program without a database");
         dwarf.remove(&Field::UrlPath);
         assert!(matches!(Layout::decide(&version, &dwarf), Err(GoError::TooNew { .. })));
     }

@@ -4,7 +4,13 @@ use std::{io, ops::Range, path::Path};
 
 use procfs::process::{MMapPath, MemoryMaps};
 
-use super::{GoBinary, error::SelfCheckError, itabs};
+use super::{
+    GoBinary,
+    error::SelfCheckError,
+    itabs::{self, Itabs},
+    points::Side,
+    sql_types::SqlTypes,
+};
 use crate::targets::{elf::u64_at, memory::TargetMemory};
 
 const PAGE_BYTES: u64 = 4096;
@@ -43,6 +49,8 @@ impl ConnItabs {
 pub struct Checked {
     /// Empty when the program has no such connection, or does not tell: then no connection is known.
     pub itabs: ConnItabs,
+    /// Empty when the program has no database, or does not tell: then no driver is known.
+    pub sql: SqlTypes,
 }
 
 /// How far the process has the file from where it was linked. `exe` is what `/proc/PID/exe` says.
@@ -70,15 +78,21 @@ pub fn self_check(
     };
     let at = |address: u64| address.wrapping_add(load_bias);
     check_first_goroutine(memory, at(allgs), at(main), binary)?;
-    let itabs = if checks.itabs.tcp.is_empty() && checks.itabs.tls.is_empty() {
-        match checks.module_data {
-            Some(module_data) => itabs::find(memory, at(module_data), &binary.version)?,
-            None => ConnItabs::default(),
-        }
-    } else {
-        checks.itabs.moved_by(load_bias)
+    let is_told = !checks.itabs.tcp.is_empty() || !checks.itabs.tls.is_empty();
+    let has_sql = binary.points.iter().any(|it| it.name.side() == Side::Sql);
+    let walked = match checks.module_data.filter(|_| has_sql || !is_told) {
+        Some(module_data) => itabs::find(memory, at(module_data), &binary.version),
+        None => Ok(Itabs::default()),
     };
-    Ok(Checked { itabs })
+    let (itabs, walked) = if is_told {
+        // Without drivers there are still requests.
+        (checks.itabs.moved_by(load_bias), walked.unwrap_or_default())
+    } else {
+        let walked = walked?;
+        (walked.conns.clone(), walked)
+    };
+    let sql = if has_sql { walked.sql } else { SqlTypes::default() };
+    Ok(Checked { itabs, sql })
 }
 
 fn check_first_goroutine(

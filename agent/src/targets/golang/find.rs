@@ -63,9 +63,30 @@ impl<R: ReadAt> Finder<'_, R> {
     }
 
     fn point(&self, name: PointName) -> Result<Vec<Point>, RefusalReason> {
-        match name.place() {
+        self.points_at(name, name.place())
+    }
+
+    fn points_at(&self, name: PointName, place: Place) -> Result<Vec<Point>, RefusalReason> {
+        match place {
             Place::Entry(names) => self.entry(name, self.symbols.name_here(names)).map(|it| vec![it]),
             Place::AfterCall { caller, callee } => self.after_call(name, caller, callee),
+            Place::Any(places) => self.any(name, places),
+        }
+    }
+
+    /// A place that the linker left out is no loss; one that is there and cannot be probed is.
+    fn any(&self, name: PointName, places: &[Place]) -> Result<Vec<Point>, RefusalReason> {
+        let (mut points, mut absent) = (Vec::new(), None);
+        for place in places {
+            match self.points_at(name, *place) {
+                Ok(found) => points.extend(found),
+                Err(reason @ RefusalReason::Absent { .. }) => absent = absent.or(Some(reason)),
+                Err(reason) => return Err(reason),
+            }
+        }
+        match absent {
+            Some(reason) if points.is_empty() => Err(reason),
+            _ => Ok(points),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Finds the method tables of connections in a process, by the names of their types.
+//! Finds the method tables of connections, drivers and errors in a process, by the names of their types.
 //!
 //! A damaged table gives fewer results, never an endless walk: all counts are bounded.
 
@@ -8,6 +8,7 @@ use super::{
     buildinfo::varint,
     check::{ConnItabs, read, read_u64},
     error::SelfCheckError,
+    sql_types::SqlTypes,
     version::GoVersion,
 };
 use crate::targets::{
@@ -19,29 +20,43 @@ const MAX_ITABS: usize = 20_000;
 const MAX_TABLE_BYTES: usize = 4 << 20;
 const MAX_METHODS: u64 = 4096;
 /// The names looked for are shorter; a longer one is read in part and matches none.
-const NAME_BYTES: usize = 48;
+const NAME_BYTES: usize = 96;
 
 const TYPES_OFFSET: u64 = 296;
 const ITAB_HEADER_BYTES: usize = 24;
 const TYPE_BYTES: usize = 72;
 const KIND_STRUCT: u8 = 25;
 const KIND_INTERFACE: u8 = 20;
+const KIND_POINTER: u8 = 22;
+const KIND_MASK: u8 = 31;
 
-/// Their addresses in the process.
+/// Addresses in the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Itabs {
+    pub conns: ConnItabs,
+    pub sql: SqlTypes,
+}
+
+/// Interfaces whose tables are looked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Interface {
+    NetConn,
+    DriverConn,
+    Error,
+    Other,
+}
+
+/// All of them.
 ///
 /// # Errors
 ///
 /// When the module data or the list of tables cannot be read.
-pub fn find(
-    memory: &TargetMemory,
-    module_data: u64,
-    version: &GoVersion,
-) -> Result<ConnItabs, SelfCheckError> {
+pub fn find(memory: &TargetMemory, module_data: u64, version: &GoVersion) -> Result<Itabs, SelfCheckError> {
     let what = "the module data";
     let types = read_u64(memory, what, module_data.wrapping_add(TYPES_OFFSET))?;
     let word = |offset: u64| read_u64(memory, what, module_data.wrapping_add(offset));
-    let mut walk = Walk { memory, types, is_conn: HashMap::new(), n_methods: HashMap::new() };
-    let mut found = ConnItabs::default();
+    let mut walk = Walk { memory, types, interfaces: HashMap::new(), n_methods: HashMap::new() };
+    let mut found = Itabs::default();
     if version.minor < 27 {
         // A field in front of it came with 1.26.
         let links = if version.minor < 26 { 376 } else { 384 };
@@ -55,14 +70,14 @@ pub fn find(
 struct Walk<'a> {
     memory: &'a TargetMemory,
     types: u64,
-    /// Whether the interface at an address is `net.Conn`; a program has far fewer interfaces than tables.
-    is_conn: HashMap<u64, bool>,
+    /// By address; a program has far fewer interfaces than tables.
+    interfaces: HashMap<u64, Interface>,
     n_methods: HashMap<u64, u64>,
 }
 
 impl Walk<'_> {
     /// Up to Go 1.26: a slice of pointers to tables.
-    fn linked(&mut self, links: u64, n_links: u64, found: &mut ConnItabs) -> Result<(), SelfCheckError> {
+    fn linked(&mut self, links: u64, n_links: u64, found: &mut Itabs) -> Result<(), SelfCheckError> {
         let n_links = usize::try_from(n_links).unwrap_or(MAX_ITABS).min(MAX_ITABS);
         let mut addresses = vec![0; n_links * 8];
         read(self.memory, "the list of method tables", links, &mut addresses)?;
@@ -76,7 +91,7 @@ impl Walk<'_> {
     }
 
     /// Since Go 1.27: the tables themselves, one after the other.
-    fn in_place(&mut self, start: u64, size: u64, found: &mut ConnItabs) -> Result<(), SelfCheckError> {
+    fn in_place(&mut self, start: u64, size: u64, found: &mut Itabs) -> Result<(), SelfCheckError> {
         let size = usize::try_from(size).unwrap_or(MAX_TABLE_BYTES).min(MAX_TABLE_BYTES);
         let mut tables = vec![0; size];
         read(self.memory, "the method tables", start, &mut tables)?;
@@ -94,17 +109,30 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn look_at(&mut self, address: u64, itab: &[u8], found: &mut ConnItabs) -> Option<()> {
+    fn look_at(&mut self, address: u64, itab: &[u8], found: &mut Itabs) -> Option<()> {
         let (interface, concrete) = (u64_at(itab, 0)?, u64_at(itab, 8)?);
-        if !self.is_conn(interface) {
-            return None;
+        match self.interface(interface) {
+            Interface::NetConn => self.conn(address, concrete, &mut found.conns)?,
+            Interface::DriverConn => {
+                let package = self.package_of(&self.read_type(concrete)?)?;
+                found.sql.add_driver(address, &String::from_utf8_lossy(&package));
+            }
+            Interface::Error => {
+                let name = self.type_name(&self.read_type(concrete)?)?;
+                found.sql.add_error(address, &String::from_utf8_lossy(&name));
+            }
+            Interface::Other => {}
         }
+        Some(())
+    }
+
+    fn conn(&self, address: u64, concrete: u64, found: &mut ConnItabs) -> Option<()> {
         // `*T`: the name is that of the pointer, the package that of `T`.
         let pointer = self.read_type(concrete)?;
         let name = self.type_name(&pointer)?;
-        let itabs = match name.as_slice() {
-            b"*net.TCPConn" => &mut found.tcp,
-            b"*tls.Conn" => &mut found.tls,
+        let (itabs, package): (_, &[u8]) = match name.as_slice() {
+            b"*net.TCPConn" => (&mut found.tcp, b"net"),
+            b"*tls.Conn" => (&mut found.tls, b"crypto/tls"),
             // It tells no package. Another type of this name has no TCP connection where this one has it.
             b"*h2c.bufConn" => {
                 found.tls.push(address);
@@ -112,24 +140,39 @@ impl Walk<'_> {
             }
             _ => return None,
         };
-        let pointed_to = self.read_type(u64_at(&pointer, 48)?)?;
-        let package: &[u8] = if name == b"*tls.Conn" { b"crypto/tls" } else { b"net" };
-        if self.package(&pointed_to, KIND_STRUCT)? == package {
+        if self.package_of(&pointer)? == package {
             itabs.push(address);
         }
         Some(())
     }
 
-    fn is_conn(&mut self, interface: u64) -> bool {
-        if let Some(&known) = self.is_conn.get(&interface) {
+    /// Of a struct, or of that which a pointer points to.
+    fn package_of(&self, of: &[u8; TYPE_BYTES]) -> Option<Vec<u8>> {
+        if of[23] & KIND_MASK != KIND_POINTER {
+            return self.package(of, KIND_STRUCT);
+        }
+        self.package(&self.read_type(u64_at(of, 48)?)?, KIND_STRUCT)
+    }
+
+    fn interface(&mut self, address: u64) -> Interface {
+        if let Some(&known) = self.interfaces.get(&address) {
             return known;
         }
-        let is_conn = self.read_type(interface).is_some_and(|it| {
-            self.type_name(&it).as_deref() == Some(b"net.Conn")
-                && self.package(&it, KIND_INTERFACE).as_deref() == Some(b"net")
-        });
-        self.is_conn.insert(interface, is_conn);
-        is_conn
+        let interface = self.read_type(address).and_then(|it| self.interface_of(&it));
+        let interface = interface.unwrap_or(Interface::Other);
+        self.interfaces.insert(address, interface);
+        interface
+    }
+
+    fn interface_of(&self, of: &[u8; TYPE_BYTES]) -> Option<Interface> {
+        let is_of = |package: &[u8]| self.package(of, KIND_INTERFACE).as_deref() == Some(package);
+        Some(match self.type_name(of)?.as_slice() {
+            b"net.Conn" if is_of(b"net") => Interface::NetConn,
+            b"driver.Conn" if is_of(b"database/sql/driver") => Interface::DriverConn,
+            // Of no package, and no other type is.
+            b"error" => Interface::Error,
+            _ => Interface::Other,
+        })
     }
 
     /// As many as a table of the interface has room for: at least one.
@@ -163,7 +206,6 @@ impl Walk<'_> {
 
     /// Of a struct with a field that is not exported, or of an interface.
     fn package(&self, of: &[u8; TYPE_BYTES], kind: u8) -> Option<Vec<u8>> {
-        const KIND_MASK: u8 = 31;
         if of[23] & KIND_MASK != kind {
             return None;
         }
@@ -184,7 +226,6 @@ mod tests {
     use super::*;
 
     const EXTRA_STAR: u8 = 2;
-    const KIND_POINTER: u8 = 22;
 
     #[test]
     fn finds_both_kinds_of_connections_in_every_layout() {
@@ -192,9 +233,30 @@ mod tests {
             let mut program = Program::new();
             let tables = program.tables();
             let module_data = program.module_data(raw, &tables, |it| it);
-            let found = find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()).unwrap();
+            let found = find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()).unwrap().conns;
             // The other two are a foreign `tls` and an interface that is no connection.
             let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
+            assert_eq!(found, want, "{raw}");
+        }
+    }
+
+    #[test]
+    fn finds_drivers_and_errors() {
+        for raw in ["go1.21.13", "go1.26.8", "go1.27.4"] {
+            let mut program = Program::new();
+            let conn = program.interface("driver.Conn", "database/sql/driver", 1);
+            let foreign = program.interface("driver.Conn", "example.test/driver", 1);
+            let error = program.interface("error", "", 1);
+            let pq = program.pointer("pq.conn", "github.com/lib/pq");
+            let errors = program.pointer("pq.Error", "github.com/lib/pq");
+            let mut tables: Vec<Table> =
+                [(conn, pq), (foreign, pq), (error, errors)].map(|it| (0, [it.0, it.1, 0, 7])).into();
+            tables.iter_mut().for_each(|it| it.0 = program.put(&[0; 32]));
+            let module_data = program.module_data(raw, &tables, |it| it);
+            let found = find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()).unwrap().sql;
+            let mut want = SqlTypes::default();
+            want.add_driver(tables[0].0, "github.com/lib/pq");
+            want.add_error(tables[2].0, "*pq.Error");
             assert_eq!(found, want, "{raw}");
         }
     }
@@ -208,7 +270,7 @@ mod tests {
             let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
             match find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()) {
                 // Behind the table is this process's heap, where other tests have tables of their own.
-                Ok(found) => {
+                Ok(Itabs { conns: found, .. }) => {
                     assert!(found.tcp.starts_with(&want.tcp) && found.tls.starts_with(&want.tls), "{raw}");
                 }
                 Err(error) => assert!(matches!(error, SelfCheckError::Memory { .. }), "{raw}: {error}"),
@@ -223,7 +285,8 @@ mod tests {
         let hostile = program.interface("net.Conn", "net", u64::MAX / 8);
         tables[0].1[0] = hostile;
         let module_data = program.module_data("go1.27.4", &tables, |it| it);
-        let found = find(&program.memory(), module_data, &GoVersion::parse("go1.27.4").unwrap()).unwrap();
+        let found =
+            find(&program.memory(), module_data, &GoVersion::parse("go1.27.4").unwrap()).unwrap().conns;
         assert_eq!(found, ConnItabs { tcp: vec![tables[0].0], tls: vec![] }, "nothing behind the first");
     }
 

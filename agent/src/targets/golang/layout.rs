@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Http2,
     /// golang.org/x/net/http2, which goes its own way and is in few programs.
     SeparateHttp2,
+    /// `database/sql`.
+    Sql,
 }
 
 /// Struct and member, outermost first; the offset is their sum.
@@ -139,6 +141,8 @@ layout! {
     separate_client_conn = SeparateClientConn, SeparateHttp2: 8, ["golang.org/x/net/http2.ClientConn"."tconn"];
     separate_read_loop_conn = SeparateReadLoopConn, SeparateHttp2: 0,
         ["golang.org/x/net/http2.clientConnReadLoop"."cc"];
+    driver_conn_ci = DriverConnCi, Sql: 40, ["database/sql.driverConn"."ci"];
+    stmt_query = StmtQuery, Sql: 8, ["database/sql.Stmt"."query"];
 }
 
 impl HttpLayout {

@@ -1,4 +1,4 @@
-//! What a Go binary must give to be a target of the HTTP/1 probes.
+//! What a Go binary must give to be a target of the probes.
 //!
 //! The file is foreign: every read is bounded, and bad input is an error or a [`Refusal`].
 
@@ -22,6 +22,7 @@ pub mod pclntab;
 mod points;
 mod prologue;
 mod refusal;
+mod sql_types;
 mod symbols;
 mod version;
 
@@ -34,4 +35,5 @@ pub use layout::{Field, HttpLayout, OffsetsFrom};
 pub(crate) use points::Need;
 pub use points::{Point, PointKind, PointName, Side};
 pub use refusal::{Refusal, RefusalReason, Subject};
+pub use sql_types::SqlTypes;
 pub use version::GoVersion;

@@ -1,4 +1,4 @@
-//! The points of the HTTP probes: which function, and where in it.
+//! The points of the probes: which function, and where in it.
 
 use std::fmt;
 
@@ -54,6 +54,7 @@ pub enum Side {
     /// Of golang.org/x/net/http2.
     SeparateServer,
     SeparateClient,
+    Sql,
 }
 
 impl Side {
@@ -64,6 +65,7 @@ impl Side {
         Self::Http2Client,
         Self::SeparateServer,
         Self::SeparateClient,
+        Self::Sql,
     ];
 
     /// Whose points begin its requests, if not its own.
@@ -77,6 +79,7 @@ impl Side {
             Self::Server | Self::Client => Part::All,
             Self::Http2Server | Self::Http2Client => Part::Http2,
             Self::SeparateServer | Self::SeparateClient => Part::SeparateHttp2,
+            Self::Sql => Part::Sql,
         }
     }
 }
@@ -90,6 +93,7 @@ impl fmt::Display for Side {
             Self::Http2Client => "http2 client spans",
             Self::SeparateServer => "http2 server spans of golang.org/x/net",
             Self::SeparateClient => "http2 client spans of golang.org/x/net",
+            Self::Sql => "sql spans",
         })
     }
 }
@@ -112,7 +116,23 @@ pub(crate) type Names = &'static [&'static str];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Entry(Names),
-    AfterCall { caller: Names, callee: Names },
+    AfterCall {
+        caller: Names,
+        callee: Names,
+    },
+    /// Each of these that the program has; one at least.
+    Any(&'static [Self]),
+}
+
+impl Place {
+    /// The functions that it speaks of.
+    pub(crate) fn symbols(self) -> Vec<&'static str> {
+        match self {
+            Self::Entry(names) => names.to_vec(),
+            Self::AfterCall { caller, callee } => [caller, callee].concat(),
+            Self::Any(places) => places.iter().flat_map(|it| it.symbols()).collect(),
+        }
+    }
 }
 
 macro_rules! point_names {
@@ -197,6 +217,44 @@ const SERVE_MUX: Names = &["net/http.(*ServeMux).ServeHTTP"];
 const FIND_HANDLER: Names = &["net/http.(*ServeMux).findHandler"];
 const FIND_HANDLER_121: Names = &["net/http.(*serveMux121).findHandler"];
 
+const QUERY: Names = &["database/sql.(*DB).queryDC"];
+const EXEC: Names = &["database/sql.(*DB).execDC"];
+const ROWS_OF_STMT: Names = &["database/sql.rowsiFromStatement"];
+const RESULT_OF_STMT: Names = &["database/sql.resultFromStatement"];
+
+/// Where a program uses statements that it prepared.
+const STMT: Place = Place::Any(&[
+    Place::Entry(&["database/sql.(*Stmt).QueryContext"]),
+    Place::Entry(&["database/sql.(*Stmt).ExecContext"]),
+]);
+const RUN: Place = Place::Any(&[Place::Entry(ROWS_OF_STMT), Place::Entry(RESULT_OF_STMT)]);
+/// Of the closures that hold the connection's lock.
+const ANSWERED: Place = Place::Any(&[
+    Place::AfterCall {
+        caller: &["database/sql.(*DB).queryDC.func1"],
+        callee: &["database/sql.ctxDriverQuery"],
+    },
+    Place::AfterCall {
+        caller: &["database/sql.(*DB).execDC.func2"],
+        callee: &["database/sql.ctxDriverExec"],
+    },
+]);
+const PREPARED: Place = Place::Any(&[
+    Place::AfterCall {
+        caller: &["database/sql.(*DB).queryDC.func2"],
+        callee: &["database/sql.ctxDriverPrepare"],
+    },
+    Place::AfterCall {
+        caller: &["database/sql.(*DB).execDC.func3"],
+        callee: &["database/sql.ctxDriverPrepare"],
+    },
+]);
+const ENDED: Place = Place::Any(&[
+    Place::AfterCall { caller: QUERY, callee: ROWS_OF_STMT },
+    Place::AfterCall { caller: &["database/sql.(*Stmt).QueryContext.func1"], callee: ROWS_OF_STMT },
+    Place::AfterCall { caller: RESULT_OF_STMT, callee: &["database/sql.ctxDriverStmtExec"] },
+]);
+
 point_names! {
     ServerBegin = "server begin", Server, Must, Place::Entry(&["net/http.serverHandler.ServeHTTP"]);
     ServerEnd = "server end", Server, Must, Place::Entry(&["net/http.(*response).finishRequest"]);
@@ -231,6 +289,14 @@ point_names! {
         after(SEPARATE_ROUND_TRIP, SEPARATE_SHOULD_RETRY);
     SeparateClientConnClosed = "x/net client connection closed", SeparateClient, Should,
         Place::Entry(SEPARATE_READ_LOOP_ENDED);
+
+    SqlQuery = "sql query", Sql, MayBeUnlinked, Place::Entry(QUERY);
+    SqlExec = "sql exec", Sql, MayBeUnlinked, Place::Entry(EXEC);
+    SqlStmt = "sql statement", Sql, MayBeUnlinked, STMT;
+    SqlRun = "sql run", Sql, Should, RUN;
+    SqlAnswered = "sql answered", Sql, Must, ANSWERED;
+    SqlPrepared = "sql prepared", Sql, Should, PREPARED;
+    SqlEnded = "sql ended", Sql, Must, ENDED;
 }
 
 impl fmt::Display for PointName {

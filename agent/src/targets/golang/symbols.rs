@@ -7,7 +7,7 @@ use super::{
     error::PclntabError,
     module,
     pclntab::{self, Pclntab},
-    points::{Names, Place, PointName},
+    points::{Names, PointName},
 };
 use crate::targets::elf::{ElfError, ElfFile, ReadAt, u16_at, u32_at, u64_at};
 
@@ -144,11 +144,7 @@ impl Symbols {
 type Wanted = HashMap<&'static [u8], &'static str>;
 
 fn wanted() -> Wanted {
-    let of_points = PointName::ALL.iter().flat_map(|it| match it.place() {
-        Place::Entry(names) => [names, &[]],
-        Place::AfterCall { caller, callee } => [caller, callee],
-    });
-    let of_points = of_points.flatten().copied();
+    let of_points = PointName::ALL.iter().flat_map(|it| it.place().symbols());
     of_points.chain([RUNTIME_MAIN, ALLGADD]).map(|it| (it.as_bytes(), it)).collect()
 }
 
