@@ -40,6 +40,7 @@ pub fn record(bytes: &[u8], vitals: &Vitals) -> Option<Decoded> {
         Ok(Event::Statement(record)) => {
             let Some(text) = record.text(bytes) else {
                 vitals.add(Vital::RecordsContradictory, 1);
+                vitals.add(Vital::EventsAssembled, 1);
                 return None;
             };
             Some(Decoded::Statement(StatementText { record, text: text.into() }))
@@ -78,6 +79,27 @@ mod tests {
         assert_eq!(record(&[7; 40], &vitals), None);
         assert_eq!(record(&[], &vitals), None);
         assert_eq!(vitals.get(Vital::EventsUndecodable), 2);
+    }
+
+    #[test]
+    fn a_statement_comes_with_its_text_or_not_at_all() {
+        let vitals = Vitals::new();
+        let header = event::Header { kind: event::sql::Statement::KIND, ..event::Header::zeroed() };
+        let statement = event::sql::Statement {
+            header,
+            text_bytes: 300,
+            copied_bytes: 6,
+            ..event::sql::Statement::zeroed()
+        };
+        let mut bytes = statement.as_bytes().to_vec();
+        bytes.extend(b"COMMI");
+        assert_eq!(record(&bytes, &vitals), None);
+        let counted = [Vital::RecordsContradictory, Vital::EventsAssembled].map(|it| vitals.get(it));
+        assert_eq!(counted, [1, 1]);
+        bytes.push(b'T');
+        let Some(Decoded::Statement(got)) = record(&bytes, &vitals) else { panic!() };
+        assert_eq!((&*got.text, got.is_cut()), (&b"COMMIT"[..], true));
+        assert!(!format!("{got:?}").contains("COMMIT"), "a text is private");
     }
 
     #[test]
