@@ -113,6 +113,10 @@ counters! {
     SQL_NOT_KEPT = 36, lost, "sql_not_kept";
     /// Statements that had no end when their goroutine began another: the driver panicked, or was never asked.
     SQL_NOT_ENDED = 37, lost, "sql_not_ended";
+    /// gRPC calls that were served by HTTP/2 of net/http: they are its requests.
+    GRPC_OTHER_TRANSPORT = 38, seen, "grpc_other_transport";
+    /// Names of gRPC methods that were longer than what is copied, and cut.
+    GRPC_METHOD_CUT = 39, lost, "grpc_method_cut";
 }
 
 /// Of the array, with room for more.

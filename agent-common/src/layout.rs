@@ -1,5 +1,7 @@
 //! Where foreign structs keep their fields: found by the user half, used by the kernel half.
 
+pub mod grpc;
+
 use crate::limits::TLS_ITABS;
 
 /// Which probe was hit: the index into [`GoProcess::hits`].
@@ -33,7 +35,14 @@ pub mod point {
     pub const SQL_ANSWERED: usize = SQL_RUN + 1;
     pub const SQL_PREPARED: usize = SQL_ANSWERED + 1;
     pub const SQL_ENDED: usize = SQL_PREPARED + 1;
-    pub const COUNT: usize = SQL_ENDED + 1;
+    pub const GRPC_SERVER_BEGIN: usize = SQL_ENDED + 1;
+    pub const GRPC_SERVER_END: usize = SQL_ENDED + 2;
+    pub const GRPC_SERVER_CLOSED: usize = SQL_ENDED + 3;
+    pub const GRPC_CLIENT_BEGIN: usize = SQL_ENDED + 4;
+    pub const GRPC_CLIENT_STREAM: usize = SQL_ENDED + 5;
+    pub const GRPC_CLIENT_END: usize = SQL_ENDED + 6;
+    pub const GRPC_CLIENT_CLOSED: usize = SQL_ENDED + 7;
+    pub const COUNT: usize = GRPC_CLIENT_CLOSED + 1;
 }
 
 /// Which copy of the code of HTTP/2 a point is in: its cookie.
@@ -94,7 +103,7 @@ wire! {
 
 wire! {
     /// A watched Go process: the value of `WATCHED`. Offsets are in bytes.
-    pub struct GoProcess: 416 bytes {
+    pub struct GoProcess: 520 bytes {
         /// Hits of each [`point`]; the kernel half adds.
         pub hits: [u64; point::COUNT],
         /// `go:itab.*net.TCPConn,net.Conn` in this process; 0: unknown, no connection has an identity.
@@ -133,6 +142,7 @@ wire! {
         pub driver_conn_ci: u16,
         pub stmt_query: u16,
         pub reserved: [u16; 3],
+        pub grpc: grpc::GrpcProcess,
     }
 }
 

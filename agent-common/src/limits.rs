@@ -12,6 +12,8 @@ pub const WATCHED_PROCESSES: u32 = 4096;
 pub const OPEN_CALLS: u32 = 8192;
 /// Statements under way, as [`OPEN_CALLS`].
 pub const OPEN_STATEMENTS: u32 = 4096;
+/// Calls of gRPC that are remembered for a moment when they have ended.
+pub const ENDED_CALLS: u32 = 256;
 /// HTTP connections whose identity is kept. An LRU: one that was evicted is looked up again.
 pub const HTTP_CONNECTIONS: u32 = 8192;
 /// Remote addresses and ports that the packet program remembers. An LRU.

@@ -15,6 +15,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_output};
 use crate::{
     gate::Task,
     maps::{COUNTERS, EVENTS, ROWS},
+    read,
 };
 
 /// The user half drains by the clock: waking it up is dearer than all the rest of an event.
@@ -88,6 +89,32 @@ pub(crate) fn copy_with_bytes<T: Record>(record: *mut T, n_bytes: u64) {
     // SAFETY: `record` is a whole record in a map value, and `EVENTS` is a ring buffer.
     let refused = unsafe { bpf_ringbuf_output(map, record.cast(), len, NO_WAKEUP) };
     add(if refused == 0 { counter::EVENTS_SUBMITTED } else { T::LOST });
+}
+
+/// As [`copy`], of a record that may be ended on several CPUs at once: `complete` writes what the end knows, and
+/// `is_ours` says whether this end is the first.
+#[inline(always)]
+pub(crate) fn copy_once<T: Record>(
+    record: *const T,
+    complete: impl FnOnce(&mut T),
+    is_ours: impl FnOnce() -> bool,
+) {
+    let Some(mut slot) = EVENTS.reserve::<T>(0) else {
+        if is_ours() {
+            add(T::LOST);
+        }
+        return;
+    };
+    // SAFETY: any bytes are a record, and the slot has room for one. A plain copy would be a loop over bytes.
+    let copy = unsafe { &mut *slot.as_mut_ptr() };
+    read::kernel_into(copy, record as u64);
+    complete(copy);
+    if is_ours() {
+        slot.submit(NO_WAKEUP);
+        add(counter::EVENTS_SUBMITTED);
+    } else {
+        slot.discard(NO_WAKEUP);
+    }
 }
 
 /// A row of a dump; false when there is no room for it, which is no loss: it is asked for again.

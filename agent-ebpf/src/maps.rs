@@ -15,7 +15,7 @@ use aya_ebpf::{
     Global,
     helpers::generated::bpf_sk_storage_get,
     macros::map,
-    maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 
 /// Kernel -> user.
@@ -64,6 +64,9 @@ pub(crate) struct KeptStatement {
 #[map]
 pub(crate) static STATEMENTS: LruHashMap<CallKey, KeptStatement> =
     LruHashMap::with_max_entries(limits::OPEN_STATEMENTS, 0);
+/// Which calls of gRPC ended just now: they may end again. Written over by those that end later.
+#[map]
+pub(crate) static ENDED: Array<u64> = Array::with_max_entries(limits::ENDED_CALLS, 0);
 
 /// What stands for a connection in a process: a client's `*http.persistConn`, and the goroutine (`*g`) that
 /// a server has for each of its own.

@@ -91,6 +91,8 @@ vitals! {
     Http2Calls => Total("http2_calls");
     /// Requests served over HTTP/2 that are not seen as spans: a probe is refused, or attached only now.
     Http2Served => Total("http2_served");
+    /// gRPC calls that were served by HTTP/2 of net/http: they are its requests.
+    GrpcOverHttp2 => Total("grpc_over_http2");
     /// Packets that are not looked at: of other protocols, and fragments of TCP after the first.
     PacketsOther => Total("packets_other");
     /// Packets of tunnels that came in; what is inside is counted where it comes out.
@@ -285,12 +287,13 @@ impl Vitals {
     /// Numbers that the kernel half counts and users know by another name.
     pub fn adopt_kernel(&self) {
         use agent_common::counter::{
-            HTTP2_CALLS, HTTP2_SERVED, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER, PACKET_PROTOCOL,
-            PACKET_PULLED, PACKET_TUNNEL,
+            GRPC_OTHER_TRANSPORT, HTTP2_CALLS, HTTP2_SERVED, PACKET_FRAGMENT, PACKET_NEW_PEERS, PACKET_OTHER,
+            PACKET_PROTOCOL, PACKET_PULLED, PACKET_TUNNEL,
         };
         self.set(Vital::PeersSeen, self.kernel(PACKET_NEW_PEERS));
         self.set(Vital::Http2Calls, self.kernel(HTTP2_CALLS));
         self.set(Vital::Http2Served, self.kernel(HTTP2_SERVED));
+        self.set(Vital::GrpcOverHttp2, self.kernel(GRPC_OTHER_TRANSPORT));
         let other = [PACKET_OTHER, PACKET_PROTOCOL, PACKET_FRAGMENT];
         self.set(Vital::PacketsOther, other.into_iter().map(|slot| self.kernel(slot)).sum());
         self.set(Vital::PacketsTunnel, self.kernel(PACKET_TUNNEL));

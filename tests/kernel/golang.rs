@@ -1,6 +1,9 @@
 //! Go programs as the compiler and the linker really leave them, and the processes made of them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use agent::targets::{
     golang::{
@@ -33,7 +36,8 @@ fn every_point_is_found_in_every_variant() {
         // or `database/sql`.
         let has_routes = binary.version.minor != 21;
         let is_there = |it: &&PointName| {
-            (has_routes || !ROUTES.contains(it)) && !it.name().starts_with("x/net ") && it.side() != Side::Sql
+            let is_other = it.side() == Side::Sql || it.side().is_grpc() || it.name().starts_with("x/net ");
+            (has_routes || !ROUTES.contains(it)) && !is_other
         };
         let want: Vec<_> = PointName::ALL.iter().filter(is_there).copied().collect();
         assert_eq!(found, want, "{name}");
@@ -109,7 +113,10 @@ fn every_variant_passes_the_check_of_its_process() {
     for (name, _) in VARIANTS {
         let running = Running::start(name);
         let checked = running.check(&running.binary).unwrap();
-        let Checked { itabs: ConnItabs { tcp, tls }, .. } = checked;
+        let Checked { itabs: ConnItabs { tcp, tls, grpc_wrapped: None, grpc_server: None }, .. } = checked
+        else {
+            panic!("{name}: {checked:?}");
+        };
         assert_eq!((tcp.len(), tls.len()), (1, 1), "{name}");
         assert_ne!(tcp, tls, "{name}");
     }
@@ -118,11 +125,17 @@ fn every_variant_passes_the_check_of_its_process() {
 /// The tables of connections from symbols and those found by walking through the process.
 #[test]
 fn a_walk_finds_what_the_symbols_say() {
-    let running = Running::start("http-both");
-    let by_symbols = running.check(&running.binary).unwrap();
-    let mut without_symbols = running.binary.clone();
-    without_symbols.checks.itabs = ConnItabs::default();
-    assert_eq!(running.check(&without_symbols).unwrap(), by_symbols);
+    for (name, args, has_grpc) in
+        [("http-both", &[][..], false), ("grpc", &["server"], true), ("grpc-1.70", &["server"], true)]
+    {
+        let running = Running::start_with(name, args);
+        let by_symbols = running.check(&running.binary).unwrap();
+        let mut without_symbols = running.binary.clone();
+        without_symbols.checks.itabs = ConnItabs::default();
+        assert_eq!(running.check(&without_symbols).unwrap(), by_symbols, "{name}");
+        let of_grpc = [by_symbols.itabs.grpc_wrapped, by_symbols.itabs.grpc_server];
+        assert_eq!(of_grpc.map(|it| it.is_some()), [has_grpc; 2], "{name}");
+    }
 }
 
 #[test]
@@ -160,8 +173,13 @@ struct Running {
 impl Running {
     #[track_caller]
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    #[track_caller]
+    fn start_with(name: &str, args: &[&str]) -> Self {
         let (path, binary) = open(name);
-        let target = Target::spawn(path, [""; 0]);
+        let target = Target::spawn(path, args.iter().map(Path::new));
         let pid = target.pid().try_into().expect("a pid is small");
         let process = Process::new(pid).expect("it runs until it is dropped");
         let maps = process.maps().expect("it is our child");

@@ -14,6 +14,7 @@ mod fault;
 mod flows;
 mod foreign;
 mod golang;
+mod grpc;
 mod http;
 mod nat;
 mod netns;

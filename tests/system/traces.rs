@@ -43,6 +43,61 @@ fn a_visit_is_one_trace_over_three_processes() {
     assert_eq!(ids.len(), spans.len(), "no id twice");
 }
 
+/// A client and a front of HTTP, and a server of gRPC behind it.
+#[test]
+fn a_trace_goes_from_http_to_grpc() {
+    require_bpf!();
+    let grpc = |service: &str, args: &[&str]| {
+        let mut command = Command::new(built("grpc"));
+        command
+            .args([&["server", "-listen", "127.0.0.1:0"], args].concat())
+            .env("OTEL_SERVICE_NAME", service);
+        Target::start(command)
+    };
+    let cart = grpc("cart", &[]);
+    let at = cart.address();
+    let (port, at) = (at.port(), at.to_string());
+    let front = grpc("front", &["-front", "-to", &at]);
+    let front_at = front.address();
+    let url = format!("http://{front_at}/items/");
+    let agent = Agent::start(crate::watch_targets());
+    let client = crate::http_client("client", &url, 600, 50);
+    let spans = eventually("a whole trace", || {
+        let traces = agent.items(["traces", "--service", "cart"]);
+        let id = traces.iter().find(|it| it["services"] == 3)?["trace_id"].as_str()?.to_owned();
+        let spans = agent.items(["traces", &id])[0]["spans"].as_array()?.clone();
+        (spans.len() == 4).then_some(spans)
+    });
+    for span in &spans {
+        println!("  {} < {:?}: {}", label(span), parent_of(span, &spans), span["attributes"]);
+    }
+    let of_grpc = |it: &&Value| it["attributes"]["rpc.system"] == "grpc";
+    let calls: Vec<&Value> = spans.iter().filter(of_grpc).collect();
+    let name = calls[0]["name"].as_str().unwrap();
+    let method = name.strip_prefix("truth.Test/").unwrap();
+    let got: BTreeSet<_> = calls.iter().map(|it| (parent_of(it, &spans), label(it))).collect();
+    let (path, asked) = (format!("GET /items/{}", &method[1..]), format!("front client {name}"));
+    let want =
+        [(Some(format!("front server {path}")), asked.clone()), (Some(asked), format!("cart server {name}"))];
+    assert_eq!(got, BTreeSet::from(want));
+    for call in calls {
+        let attributes = &call["attributes"];
+        let rpc = ["rpc.service", "rpc.method", "rpc.grpc.status_code"].map(|it| attributes[it].clone());
+        assert_eq!(rpc, ["truth.Test".into(), method.into(), Value::from(0)]);
+        assert_eq!(attributes["server.port"], port);
+        assert!(attributes.get("http.request.method").is_none(), "{attributes}");
+    }
+    let protocols = eventually("the protocols of both edges", || {
+        let edges = agent.items(["topology"]);
+        let of = |port: u16| {
+            edges.iter().find(|it| it["server"]["port"] == port)?["protocol"].as_str().map(str::to_owned)
+        };
+        Some((of(front_at.port())?, of(port)?))
+    });
+    assert_eq!(protocols, ("http".to_owned(), "grpc".to_owned()));
+    drop(client);
+}
+
 #[test]
 fn a_request_over_http2_is_one_trace_over_two_processes() {
     require_bpf!();

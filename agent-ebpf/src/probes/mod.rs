@@ -4,6 +4,7 @@ mod calibrate;
 mod fault;
 mod figures;
 mod flows;
+mod grpc;
 mod http;
 mod packet;
 mod proc;

@@ -19,13 +19,19 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         side::CLIENT => Side::Client,
         _ => return None,
     };
-    let outcome = outcome(call, side)?;
+    let protocol = match call.protocol {
+        protocol::GRPC => Protocol::Grpc,
+        protocol::HTTP2 => Protocol::Http2,
+        _ => Protocol::Http1(call.minor.checked_sub(1)),
+    };
+    let outcome = outcome(call, side, protocol)?;
     let target = cut(&call.path, call.path_len);
-    // A client's is decoded, and the query is not in it: a `?` is a part of the path.
-    let query = target.iter().position(|byte| *byte == b'?' && side == Side::Server);
+    // A client's is decoded, and the query is not in it: a `?` is a part of the path. Methods of gRPC have none.
+    let has_query = side == Side::Server && protocol != Protocol::Grpc;
+    let query = target.iter().position(|byte| *byte == b'?' && has_query);
     let method = match cut(&call.method, call.method_len) {
         // net/http: an empty method of a client's request means GET.
-        b"" if side == Side::Client => b"GET",
+        b"" if side == Side::Client && protocol != Protocol::Grpc => b"GET",
         method => method,
     };
     Some(Span {
@@ -34,10 +40,7 @@ pub(super) fn span(call: &Call, process: &Arc<Process>, texts: &mut Texts) -> Op
         parent: (call.parent_span_id != [0; 8]).then_some(SpanId(call.parent_span_id)),
         joined_by: JoinedBy::of(call.joined_by),
         side,
-        protocol: match call.protocol {
-            protocol::HTTP2 => Protocol::Http2,
-            _ => Protocol::Http1(call.minor.checked_sub(1)),
-        },
+        protocol,
         process: Arc::clone(process),
         began: Ktime(call.began_ktime_ns),
         ended: Ktime(call.header.ktime_ns),
@@ -61,9 +64,10 @@ fn route(pattern: &[u8]) -> Option<&[u8]> {
     Some(&pattern[path..])
 }
 
-fn outcome(call: &Call, side: Side) -> Option<Outcome> {
+fn outcome(call: &Call, side: Side, protocol: Protocol) -> Option<Outcome> {
     const OK: u16 = 200;
     Some(match call.end {
+        end::RETURNED if protocol == Protocol::Grpc => Outcome::Code(call.status),
         // The handler wrote nothing: net/http answers 200 for it.
         end::RETURNED if call.status == 0 && side == Side::Server => Outcome::Status(OK),
         end::RETURNED => Outcome::Status(call.status),
@@ -111,6 +115,12 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_method_of_grpc_has_neither_verb_nor_query() {
+        check("grpc-server returned 0 - /shop.Cart/Add?x", "Server  /shop.Cart/Add?x ?false Code(0)");
+        check("grpc-client returned 14 - /shop.Cart/Add", "Client  /shop.Cart/Add ?false Code(14)");
+    }
+
+    #[test]
     fn rubbish_is_no_span() {
         let process = directory::tests::process(1, "/bin/a");
         assert_eq!(span(&Call::zeroed(), &process, &mut Texts::default()), None);
@@ -130,7 +140,8 @@ pub(super) mod tests {
         let words: Vec<&str> = input.split(' ').collect();
         let [who, how, status, method, path] = words[..] else { panic!("{input}") };
         let mut call = Call { status: status.parse().unwrap(), ..Call::zeroed() };
-        call.side = if who == "server" { side::SERVER } else { side::CLIENT };
+        call.side = if who.ends_with("server") { side::SERVER } else { side::CLIENT };
+        call.protocol = if who.starts_with("grpc") { protocol::GRPC } else { protocol::HTTP1 };
         call.end = match how {
             "returned" => end::RETURNED,
             "hijacked" => end::HIJACKED,

@@ -10,7 +10,10 @@ use std::{
 
 use ahash::AHashMap;
 
-use super::topology::{EdgeKey, Topology};
+use super::{
+    span::Protocol,
+    topology::{EdgeKey, Topology},
+};
 use crate::{
     clock::Ktime,
     vitals::{Vital, Vitals},
@@ -42,6 +45,7 @@ pub(super) struct Request {
     pub tuple: Tuple,
     pub lasted: Duration,
     pub is_error: bool,
+    pub protocol: Protocol,
     pub ended: Ktime,
 }
 
@@ -90,7 +94,7 @@ impl Requests {
                 }
                 return waits;
             };
-            edge.protocol = Some("http");
+            edge.protocol = Some(request.protocol.name());
             let requests = edge.requests.get_or_insert_default();
             requests.count += 1;
             requests.errors += u64::from(request.is_error);

@@ -48,13 +48,23 @@ pub enum Protocol {
     /// And its minor version, if that is known. Or a request that got no connection.
     Http1(Option<u8>),
     Http2,
+    Grpc,
 }
 
 impl Protocol {
     /// Whether a connection has more than one request under way.
     #[must_use]
     pub fn has_streams(self) -> bool {
-        self == Self::Http2
+        matches!(self, Self::Http2 | Self::Grpc)
+    }
+
+    /// As edges have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http1(_) | Self::Http2 => "http",
+            Self::Grpc => "grpc",
+        }
     }
 }
 
@@ -63,6 +73,8 @@ impl Protocol {
 pub enum Outcome {
     /// With a status, as the peer sees it.
     Status(u16),
+    /// A call of gRPC, with a code, as its own end knows it.
+    Code(u16),
     /// The handler took the connection over: what follows is no HTTP.
     Hijacked,
     /// The handler did not return: panic, `http.ErrAbortHandler` or `runtime.Goexit`.
@@ -190,9 +202,9 @@ pub struct Span {
     pub process: Arc<Process>,
     pub began: Ktime,
     pub ended: Ktime,
-    /// Upper case, as sent; empty when it could not be read.
+    /// Upper case, as sent; empty when it could not be read, and for gRPC.
     pub method: Arc<str>,
-    /// Without query; cut at `limits::PATH_BYTES`.
+    /// Without query; of gRPC, the full name of the method, as sent. Cut at `limits::PATH_BYTES`.
     pub path: Arc<str>,
     /// The pattern that the server matched, without method and host: `/items/{id}`. `None`: not known.
     pub route: Option<Arc<str>>,
@@ -222,12 +234,15 @@ impl Span {
         self.ended.since(self.began)
     }
 
-    /// By the HTTP conventions: 5xx is a server's error, 4xx and 5xx are a client's.
+    /// By the conventions. HTTP: 5xx is a server's error, 4xx and 5xx are a client's. gRPC: each code but OK is a
+    /// client's; a server's are those that the client cannot have caused.
     #[must_use]
     pub fn is_error(&self) -> bool {
         match (self.outcome, self.side) {
             (Outcome::Status(status), Side::Server) => 500 <= status,
             (Outcome::Status(status), Side::Client) => 400 <= status,
+            (Outcome::Code(code), Side::Server) => matches!(code, 2 | 4 | 12..=15 | 17..),
+            (Outcome::Code(code), Side::Client) => code != 0,
             (Outcome::Hijacked | Outcome::Answered, _) => false,
             (Outcome::Aborted | Outcome::Failed | Outcome::NoConnection | Outcome::DriverError, _) => true,
         }

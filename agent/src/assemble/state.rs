@@ -538,5 +538,6 @@ fn request(call: &Call, span: &Span) -> Option<Request> {
     let other = address::socket(call.remote, call.remote_port)?;
     let (client, server) = if call.side == side::CLIENT { (own, other) } else { (other, own) };
     let tuple = Tuple::new(client, server, call.netns);
-    Some(Request { tuple, lasted: span.duration(), is_error: span.is_error(), ended: span.ended })
+    let (lasted, is_error) = (span.duration(), span.is_error());
+    Some(Request { tuple, lasted, is_error, protocol: span.protocol, ended: span.ended })
 }

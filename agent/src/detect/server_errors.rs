@@ -14,7 +14,7 @@ use super::{
     finding::{Evidence, Finding, FindingKind, Severity},
 };
 use crate::{
-    assemble::span::{Side, Span},
+    assemble::span::{Protocol, Side, Span},
     clock::Ktime,
     targets::process::Tgid,
     vitals::{Vital, Vitals},
@@ -128,7 +128,7 @@ impl Detector for ServerErrors {
         let Input::Span(span) = input else {
             return None;
         };
-        if span.side != Side::Server {
+        if span.side != Side::Server || span.protocol == Protocol::Grpc {
             return None;
         }
         let recent = self.recent(span);

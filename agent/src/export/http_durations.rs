@@ -13,11 +13,11 @@ use std::{
 use ahash::AHashMap;
 
 use super::{
-    otlp::spans::server,
+    otlp::span_attributes::server,
     semconv::{self, DB_DURATION_BOUNDS, HTTP_DURATION_BOUNDS},
 };
 use crate::{
-    assemble::span::{Side, Span},
+    assemble::span::{Protocol, Side, Span},
     clock::Ktime,
     targets::process::Process,
 };
@@ -103,7 +103,11 @@ pub struct HttpDurations {
 }
 
 impl HttpDurations {
+    /// Calls of gRPC are none of HTTP's.
     pub fn record(&mut self, span: &Span) {
+        if span.protocol == Protocol::Grpc {
+            return;
+        }
         let mut key = key(span);
         if MAX_SERIES <= self.series.len() && !self.series.contains_key(&key) {
             key = overflow(key.kind);
@@ -188,6 +192,13 @@ mod tests {
         let (key, series) = rows[0];
         assert_eq!((rows.len(), key.kind, key.method), (1, Kind::Database("postgresql"), "SELECT"));
         assert_eq!(series.buckets[..=DB_DURATION_BOUNDS.len()], [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn calls_of_grpc_do_not_count() {
+        let mut durations = HttpDurations::default();
+        durations.record(&Span { protocol: Protocol::Grpc, ..lasting(1) });
+        assert!(durations.rows().is_empty());
     }
 
     #[test]

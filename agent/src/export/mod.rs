@@ -31,8 +31,8 @@ pub use self::{
     http_durations::HttpDurations,
     node::Node,
     otlp::{
+        span_attributes::{AttributeSink, attributes},
         span_events::{CAUSES, Figure, SpanEvent, main_cause, span_events},
-        spans::{AttributeSink, attributes},
     },
     own::Own,
     sender::Sender,

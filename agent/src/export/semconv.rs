@@ -59,6 +59,33 @@ pub const DB_OPERATION_NAME: &str = "db.operation.name";
 pub const DB_QUERY_SUMMARY: &str = "db.query.summary";
 pub const DB_QUERY_TEXT: &str = "db.query.text";
 
+// https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+pub const RPC_SYSTEM: &str = "rpc.system";
+pub const RPC_SYSTEM_GRPC: &str = "grpc";
+pub const RPC_SERVICE: &str = "rpc.service";
+pub const RPC_METHOD: &str = "rpc.method";
+pub const RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
+/// Names of the codes, from 0 on.
+pub const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/peer/, .../service/
 /// Deprecated for [`SERVICE_PEER_NAME`], but the only one of the two that Tempo's service graph reads.
 pub const PEER_SERVICE: &str = "peer.service";
@@ -212,11 +239,31 @@ pub fn failure_class(class: FailureClass) -> &'static str {
     }
 }
 
+/// The name of a code; those that have none are numbers.
+#[must_use]
+pub fn grpc_code(code: u16) -> Cow<'static, str> {
+    match GRPC_CODES.get(usize::from(code)) {
+        Some(name) => Cow::Borrowed(*name),
+        None => Cow::Owned(code.to_string()),
+    }
+}
+
+/// Service and method of a full name, `/package.Service/Method`; one of another form is all method.
+#[must_use]
+pub fn grpc_method(full: &str) -> (Option<&str>, &str) {
+    let name = full.strip_prefix('/').unwrap_or(full);
+    match name.rsplit_once('/') {
+        Some((service, method)) => (Some(service), method),
+        None => (None, name),
+    }
+}
+
 /// Why a span is an error: the status, or how the request ended without one.
 #[must_use]
 pub fn error_type(span: &Span) -> Option<Cow<'static, str>> {
     match span.outcome {
         Outcome::Status(status) => span.is_error().then(|| Cow::Owned(status.to_string())),
+        Outcome::Code(code) => span.is_error().then(|| grpc_code(code)),
         Outcome::Hijacked | Outcome::Answered => None,
         Outcome::DriverError => {
             let error = span.statement.as_ref().and_then(|it| it.error.as_deref());

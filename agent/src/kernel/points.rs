@@ -86,6 +86,13 @@ rows! {
     SqlAnswered, "sql_answered", SQL_ANSWERED, End, BUNDLED;
     SqlPrepared, "sql_prepared", SQL_PREPARED, Trap, BUNDLED;
     SqlEnded, "sql_ended", SQL_ENDED, End, BUNDLED;
+    GrpcServerBegin, "grpc_server_begin", GRPC_SERVER_BEGIN, Begin, BUNDLED;
+    GrpcServerEnd, "grpc_server_end", GRPC_SERVER_END, End, BUNDLED;
+    GrpcServerClosed, "grpc_server_closed", GRPC_SERVER_CLOSED, Trap, BUNDLED;
+    GrpcClientBegin, "grpc_client_begin", GRPC_CLIENT_BEGIN, Begin, BUNDLED;
+    GrpcClientStream, "grpc_client_stream", GRPC_CLIENT_STREAM, Begin, BUNDLED;
+    GrpcClientEnd, "grpc_client_end", GRPC_CLIENT_END, End, BUNDLED;
+    GrpcClientClosed, "grpc_client_closed", GRPC_CLIENT_CLOSED, Trap, BUNDLED;
 }
 
 /// The row of a point.

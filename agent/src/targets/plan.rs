@@ -10,7 +10,7 @@ use std::{
 
 use agent_common::{
     Wire as _,
-    layout::{GoProcess, Http2},
+    layout::{GoProcess, Http2, grpc::GrpcProcess},
     limits::TLS_ITABS,
 };
 use procfs::process::Process as ProcProcess;
@@ -18,7 +18,8 @@ use procfs::process::Process as ProcProcess;
 use super::{
     elf::ElfError,
     golang::{
-        Checked, GoBinary, GoError, GoVersion, HttpLayout, SelfCheckError, SqlTypes, load_bias, self_check,
+        Checked, GoBinary, GoError, GoVersion, GrpcLayout, HttpLayout, SelfCheckError, SqlTypes, load_bias,
+        self_check,
     },
     memory::TargetMemory,
     proc::{FileId, ProcessError, exe_link, open_link},
@@ -66,7 +67,7 @@ pub enum PlanError {
     NotMapped,
     #[error("cannot read the process's memory")]
     Memory { source: io::Error },
-    #[error("it has neither an HTTP server nor a client of HTTP or SQL that can be probed")]
+    #[error("it has neither a server of HTTP or gRPC nor a client of these or of SQL that can be probed")]
     NoPoints(Arc<GoBinary>),
 }
 
@@ -119,7 +120,7 @@ impl Planner {
         let memory = TargetMemory::new(tgid.0).map_err(|source| PlanError::Memory { source })?;
         let checked = self_check(&memory, bias, &binary)
             .map_err(|source| PlanError::SelfCheck { version: binary.version.clone(), source })?;
-        let process = gate(&binary.layout, &checked);
+        let process = gate(&binary.layout, binary.grpc.as_ref(), &checked);
         // Memory was read by process id: if another program runs there by now, it may have been read of that.
         if !runs(tgid, &exe) {
             return Err(ProcessError::Gone(tgid).into());
@@ -154,7 +155,7 @@ impl Planner {
 }
 
 /// What the kernel half needs of a layout.
-fn gate(layout: &HttpLayout, checked: &Checked) -> GoProcess {
+fn gate(layout: &HttpLayout, grpc: Option<&GrpcLayout>, checked: &Checked) -> GoProcess {
     let mut tls_conn_itabs = [0; TLS_ITABS];
     for (slot, itab) in tls_conn_itabs.iter_mut().zip(&checked.itabs.tls) {
         *slot = *itab;
@@ -187,6 +188,7 @@ fn gate(layout: &HttpLayout, checked: &Checked) -> GoProcess {
         separate_http2: separate_http2(layout),
         driver_conn_ci: layout.driver_conn_ci,
         stmt_query: layout.stmt_query,
+        grpc: grpc.map_or(GrpcProcess::zeroed(), |it| grpc_gate(it, checked)),
         ..GoProcess::zeroed()
     }
 }
@@ -226,6 +228,27 @@ fn separate_http2(layout: &HttpLayout) -> Http2 {
         client_stream_id: layout.separate_client_stream_id,
         client_conn: layout.separate_client_conn,
         read_loop_conn: layout.separate_read_loop_conn,
+    }
+}
+
+fn grpc_gate(layout: &GrpcLayout, checked: &Checked) -> GrpcProcess {
+    GrpcProcess {
+        server_transport_itab: checked.itabs.grpc_server.unwrap_or(0),
+        wrapped_conn_itab: checked.itabs.grpc_wrapped.unwrap_or(0),
+        stream_id: layout.stream_id,
+        stream_method: layout.stream_method,
+        stream_state: layout.stream_state,
+        stream_is_pointer: layout.stream_is_pointer.into(),
+        server_conn: layout.server_conn,
+        client_conn: layout.client_conn,
+        client_quota: layout.client_quota,
+        client_next_id: layout.client_next_id,
+        header_host: layout.header_host,
+        header_method: layout.header_method,
+        status_proto: layout.status_proto,
+        status_code: layout.status_code,
+        wrapped_conn: layout.wrapped_conn,
+        reserved: [0; 3],
     }
 }
 

@@ -4,7 +4,7 @@ mod attach;
 mod ends;
 mod http2;
 mod routes;
-mod scene;
+pub(crate) mod scene;
 
 use agent::kernel::{Forms, Options};
 use agent_common::event::http::{Call, end, joined_by, protocol, side};

@@ -14,9 +14,9 @@ use agent_common::{
 use tests::{Observer, Target, has_admin, own_maps, paths::built};
 
 /// A watched server, and what clients of the same file need to be watched.
-pub(super) struct Scene {
-    pub(super) observer: Observer,
-    pub(super) server: Target,
+pub(crate) struct Scene {
+    pub(crate) observer: Observer,
+    pub(crate) server: Target,
     exe: PathBuf,
     process: GoProcess,
     _file: AttachedFile,
@@ -24,18 +24,18 @@ pub(super) struct Scene {
 
 impl Scene {
     #[track_caller]
-    pub(super) fn open(name: &str, args: &[&str]) -> Self {
+    pub(crate) fn open(name: &str, args: &[&str]) -> Self {
         Self::open_by(Observer::load(), name, args)
     }
 
     #[track_caller]
-    pub(super) fn open_by(observer: Observer, name: &str, args: &[&str]) -> Self {
+    pub(crate) fn open_by(observer: Observer, name: &str, args: &[&str]) -> Self {
         Self::start(observer, &[], name, args)
     }
 
     /// With these variables in the server's environment.
     #[track_caller]
-    pub(super) fn open_in(env: &[(&str, &str)], name: &str, args: &[&str]) -> Self {
+    pub(crate) fn open_in(env: &[(&str, &str)], name: &str, args: &[&str]) -> Self {
         Self::start(Observer::load(), env, name, args)
     }
 
@@ -53,13 +53,13 @@ impl Scene {
     }
 
     #[track_caller]
-    pub(super) fn watch(&mut self, pid: u32) {
+    pub(crate) fn watch(&mut self, pid: u32) {
         self.observer.watch(pid, self.process);
     }
 
     /// Starts a client that is watched from its first request on.
     #[track_caller]
-    pub(super) fn client(&mut self, args: &[&str]) -> Target {
+    pub(crate) fn client(&mut self, args: &[&str]) -> Target {
         let exe = self.exe.to_str().expect("paths of targets are UTF-8");
         let mut client = Target::held("setarch", [&["-R", exe, "client"], args].concat());
         self.watch(client.pid());
@@ -69,15 +69,25 @@ impl Scene {
 
     /// No context waits for a server.
     #[track_caller]
-    pub(super) fn assert_each_stream_was_taken(&self) {
+    pub(crate) fn assert_each_stream_was_taken(&self) {
         if has_admin() {
             let contexts = own_maps::values::<JOIN_KEY_BYTES, CONTEXT_BYTES>("CONTEXTS");
             assert_eq!(contexts.len(), 0);
         }
     }
 
+    /// Starts another program of the file that is watched from its first request on.
     #[track_caller]
-    pub(super) fn assert_nothing_lost_or_left(&self) {
+    pub(crate) fn another(&mut self, args: &[&str]) -> Target {
+        let mut command = Command::new("setarch");
+        command.arg("-R").arg(&self.exe).args(args);
+        let another = Target::start(command);
+        self.watch(another.pid());
+        another
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_nothing_lost_or_left(&self) {
         for slot in [
             counter::HTTP_RING_FULL,
             counter::HTTP_NOT_KEPT,
@@ -104,11 +114,11 @@ const JOIN_KEY_BYTES: usize = 44;
 const CONTEXT_BYTES: usize = 32;
 
 /// By process, side and path.
-pub(super) struct Calls<'a>(BTreeMap<(u32, u8, &'a str), &'a Call>);
+pub(crate) struct Calls<'a>(BTreeMap<(u32, u8, &'a str), &'a Call>);
 
 impl<'a> Calls<'a> {
     #[track_caller]
-    pub(super) fn new(calls: &'a [Call]) -> Self {
+    pub(crate) fn new(calls: &'a [Call]) -> Self {
         let mut by_path = BTreeMap::new();
         for call in calls {
             let again = by_path.insert((call.header.tgid, call.side, text(call)), call);
@@ -118,17 +128,17 @@ impl<'a> Calls<'a> {
     }
 
     #[track_caller]
-    pub(super) fn one(&self, tgid: u32, side: u8, path: &str) -> &'a Call {
+    pub(crate) fn one(&self, tgid: u32, side: u8, path: &str) -> &'a Call {
         self.0.get(&(tgid, side, path)).unwrap_or_else(|| panic!("no record of {path} by {tgid}"))
     }
 
-    pub(super) fn of(&self, tgid: u32) -> impl Iterator<Item = &'a Call> {
+    pub(crate) fn of(&self, tgid: u32) -> impl Iterator<Item = &'a Call> {
         self.0.iter().filter(move |(key, _)| key.0 == tgid).map(|(_, call)| *call)
     }
 }
 
 #[track_caller]
-pub(super) fn assert_joined(client: &Call, server: &Call) {
+pub(crate) fn assert_joined(client: &Call, server: &Call) {
     let path = text(server);
     assert_eq!(server.joined_by, joined_by::CONNECTION, "{path}");
     assert_eq!((server.parent_span_id, server.trace_id), (client.span_id, client.trace_id), "{path}");
@@ -136,15 +146,15 @@ pub(super) fn assert_joined(client: &Call, server: &Call) {
     assert_eq!((server.remote, server.remote_port), (client.local, client.local_port), "{path}");
 }
 
-pub(super) fn text(call: &Call) -> &str {
+pub(crate) fn text(call: &Call) -> &str {
     std::str::from_utf8(&call.path[..usize::from(call.path_len)]).expect("our paths are ASCII")
 }
 
-pub(super) fn route(call: &Call) -> &str {
+pub(crate) fn route(call: &Call) -> &str {
     std::str::from_utf8(&call.route[..usize::from(call.route_len)]).expect("our patterns are ASCII")
 }
 
-pub(super) fn call(event: &Event) -> Option<Call> {
+pub(crate) fn call(event: &Event) -> Option<Call> {
     match event {
         Event::Call(it) => Some(*it),
         _ => None,

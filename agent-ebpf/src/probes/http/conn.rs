@@ -1,6 +1,6 @@
 //! Which TCP connection a request is on, and the context that crosses it.
 //!
-//! The way: net.Conn interface -> (*tls.Conn ->) *net.TCPConn -> netFD.pfd.Sysfd -> the kernel's file
+//! The way: net.Conn interface -> (gRPC's wrapping ->) (*tls.Conn ->) *net.TCPConn -> netFD.pfd.Sysfd -> the kernel's file
 //! table -> socket -> sock. It is walked once for each connection and kept; each request then
 //! costs one look-up and one read. A conn of another type has no identity: never a guess.
 
@@ -30,7 +30,7 @@ const MAX_ISN_READS: usize = 4;
 
 /// What marks a request in its connection.
 #[derive(Clone, Copy)]
-pub(super) enum Position {
+pub(in crate::probes) enum Position {
     /// What the client will send next.
     Written,
     /// What the server's application has read.
@@ -41,20 +41,20 @@ pub(super) enum Position {
 
 /// The connection that `object` stands for in the process.
 #[inline(always)]
-pub(super) fn key(task: Task, object: u64) -> ConnKey {
+pub(in crate::probes) fn key(task: Task, object: u64) -> ConnKey {
     ConnKey { tgid: u64::from(task.tgid), object }
 }
 
 /// Where a connection that is not kept yet is found.
-pub(super) struct Place {
+pub(in crate::probes) struct Place {
     /// Address of its net.Conn.
-    pub(super) interface: u64,
-    pub(super) goid: u64,
+    pub(in crate::probes) interface: u64,
+    pub(in crate::probes) goid: u64,
 }
 
 /// The socket of a connection; `place` is asked when it is a new one.
 #[inline(always)]
-pub(super) fn identify(
+pub(in crate::probes) fn identify(
     key: ConnKey,
     process: &GoProcess,
     place: impl FnOnce() -> Option<Place>,
@@ -75,14 +75,14 @@ pub(super) fn identify(
 }
 
 #[inline(always)]
-pub(super) fn kept(key: ConnKey) -> Option<&'static Conn> {
+pub(in crate::probes) fn kept(key: ConnKey) -> Option<&'static Conn> {
     // SAFETY: the entry stays readable while the program runs.
     CONNS.get_ptr(key).map(|kept| unsafe { &*kept })
 }
 
 /// The connection ended: its object's address will be used again.
 #[inline(always)]
-pub(super) fn forget(key: ConnKey) {
+pub(in crate::probes) fn forget(key: ConnKey) {
     // Most connections end without ever having carried a request of ours.
     remove(&CONNS, key);
 }
@@ -111,6 +111,9 @@ fn walk(process: &GoProcess, interface: u64) -> Option<Conn> {
         return None;
     }
     let [mut itab, mut data] = read::user::<[u64; 2]>(interface)?;
+    if itab != 0 && itab == process.grpc.wrapped_conn_itab {
+        [itab, data] = read::user::<[u64; 2]>(data + u64::from(process.grpc.wrapped_conn))?;
+    }
     if is_tls(process, itab) {
         [itab, data] = read::user::<[u64; 2]>(data + u64::from(process.tls_conn_conn))?;
     }
@@ -219,7 +222,7 @@ fn namespace(sk: u64) -> Option<u32> {
 
 /// Writes the connection and the request's place in it into the record.
 #[inline(always)]
-pub(super) fn describe(call: &mut Call, conn: &Conn, position: Position) {
+pub(in crate::probes) fn describe(call: &mut Call, conn: &Conn, position: Position) {
     call.local = read::whole(&conn.local);
     call.remote = read::whole(&conn.remote);
     call.local_port = conn.local_port;
@@ -244,7 +247,7 @@ fn has_streams(call: &Call) -> bool {
 
 /// The client's end: leaves the context where the server's end finds it. Before the request is sent.
 #[inline(always)]
-pub(super) fn publish(call: &Call, conn: &Conn) {
+pub(in crate::probes) fn publish(call: &Call, conn: &Conn) {
     let key = JoinKey {
         client: read::whole(&conn.local),
         server: read::whole(&conn.remote),
@@ -263,7 +266,7 @@ pub(super) fn publish(call: &Call, conn: &Conn) {
 /// The server's end: the client call of the same stream is the parent; without streams, the one that wrote just
 /// before what was read.
 #[inline(always)]
-pub(super) fn inherit(call: &mut Call, conn: &Conn) {
+pub(in crate::probes) fn inherit(call: &mut Call, conn: &Conn) {
     let key = JoinKey {
         client: read::whole(&conn.remote),
         server: read::whole(&conn.local),

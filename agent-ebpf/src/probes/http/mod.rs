@@ -8,8 +8,8 @@
 //! inherits from its goroutine's server request, a server request from the client call on the other
 //! end of its connection. So nothing is held back in user space until a trace is complete.
 
-mod client;
-mod conn;
+pub(super) mod client;
+pub(super) mod conn;
 mod front;
 mod http2;
 mod line;
@@ -96,7 +96,7 @@ pub(crate) fn random() -> [u8; 8] {
 
 /// Begins a trace.
 #[inline(always)]
-fn root(call: &mut Call) {
+pub(super) fn root(call: &mut Call) {
     let (first, last) = (random(), random());
     call.trace_id[..8].copy_from_slice(&first);
     call.trace_id[8..].copy_from_slice(&last);
@@ -120,11 +120,16 @@ fn close(call: *mut Call) {
 
 /// Turns the kept request into a record. The caller removes or closes it.
 #[inline(always)]
-fn finish(call: *mut Call, task: Task, end: u8, status: u16) {
+pub(super) fn finish(call: *mut Call, task: Task, end: u8, status: u16) {
     // SAFETY: the entry stays valid while the program runs.
-    let kept = unsafe { &mut *call };
-    kept.header = emit::header::<Call>(task);
-    kept.end = end;
-    kept.status = status;
+    complete(unsafe { &mut *call }, task, end, status);
     emit::copy(call);
+}
+
+/// Writes what is known at the end.
+#[inline(always)]
+pub(super) fn complete(call: &mut Call, task: Task, end: u8, status: u16) {
+    call.header = emit::header::<Call>(task);
+    call.end = end;
+    call.status = status;
 }

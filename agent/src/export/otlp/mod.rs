@@ -10,6 +10,7 @@ mod network_events;
 pub(super) mod point;
 pub(super) mod resource;
 pub(super) mod service_graph;
+pub(super) mod span_attributes;
 pub(super) mod span_events;
 pub(super) mod spans;
 mod statements;

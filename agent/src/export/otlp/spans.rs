@@ -1,8 +1,4 @@
 //! Spans as one request: a `ResourceSpans` for each process.
-//!
-//! The conventions ask for `url.scheme`, and for `url.full` at clients: neither the scheme nor the
-//! query is known here, so they are absent rather than guessed. So is `network.protocol.version`: only
-//! the major version is read.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -13,12 +9,13 @@ use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use super::{
     attribute::{SAMPLED, scope},
     resource,
+    span_attributes::{AttributeSink, attributes, text_of},
     span_events::{self, Figure, SpanEvent},
     statements,
     wire::{bytes, fixed_32, fixed_64, long_message, message, number, prost},
 };
 use crate::{
-    assemble::span::{JoinedBy, Outcome, Protocol, Side, Span, split_host},
+    assemble::span::{JoinedBy, Outcome, Protocol, Side, Span},
     clock::Clock,
     export::{node::Node, semconv},
     targets::process::Process,
@@ -107,10 +104,13 @@ fn encode(span: &Span, clock: &Clock, addresses: &mut Addresses, out: &mut Vec<u
     fixed_32(out, 16, FLAGS | remote);
 }
 
-/// Of few values: what differs from one request to the next is in attributes.
-fn name(span: &Span) -> Cow<'static, str> {
+/// Of low cardinality, as the conventions ask: what differs from one request to the next is in attributes.
+fn name(span: &Span) -> Cow<'_, str> {
     if let Some(statement) = &span.statement {
         return statements::name(statement);
+    }
+    if span.protocol == Protocol::Grpc {
+        return Cow::Borrowed(span.path.strip_prefix('/').unwrap_or(&span.path));
     }
     let method = semconv::method(&span.method);
     let method = if method == semconv::METHOD_OTHER { "HTTP" } else { method };
@@ -138,18 +138,6 @@ fn events(out: &mut Vec<u8>, span: &Span, clock: &Clock) {
     }
     if let Some(causes) = span.causes.as_ref().filter(|it| it.left_out != 0) {
         number(out, 12, causes.left_out.into());
-    }
-}
-
-/// Takes the attributes of a span, in whatever form.
-pub trait AttributeSink {
-    fn text(&mut self, key: &'static str, value: &str);
-    fn yes(&mut self, key: &'static str);
-    fn int(&mut self, key: &'static str, value: u64);
-
-    /// IPv4 in its own form, also when it came over an IPv6 socket.
-    fn address(&mut self, key: &'static str, value: IpAddr) {
-        self.text(key, &text_of(value));
     }
 }
 
@@ -185,103 +173,14 @@ fn push(out: &mut Vec<u8>, field: u64, key: &str, write: impl FnOnce(&mut Vec<u8
     });
 }
 
-/// All attributes of a span, names and values.
-pub fn attributes(span: &Span, out: &mut impl AttributeSink) {
-    match &span.statement {
-        Some(statement) => statements::attributes(statement, out),
-        None => http_attributes(span, out),
-    }
-    if let Some(error_type) = semconv::error_type(span) {
-        out.text(semconv::ERROR_TYPE, &error_type);
-    }
-    if span.outcome == Outcome::Hijacked {
-        out.yes(semconv::HIJACKED);
-    }
-    if let Some(rule) = joined_by(span.joined_by) {
-        out.text(semconv::JOINED_BY, rule);
-    }
-    if span.goid != 0 {
-        out.int(semconv::THREAD_ID, span.goid);
-    }
-    if let Some(cause) = span_events::main_cause(span) {
-        out.text(semconv::CAUSE_KIND, cause);
-    }
-}
-
-fn http_attributes(span: &Span, out: &mut impl AttributeSink) {
-    let method = semconv::method(&span.method);
-    out.text(semconv::HTTP_REQUEST_METHOD, method);
-    if method == semconv::METHOD_OTHER && !span.method.is_empty() {
-        out.text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &span.method);
-    }
-    out.text(semconv::URL_PATH, &span.path);
-    if let Some(route) = &span.route {
-        out.text(semconv::HTTP_ROUTE, route);
-    }
-    let (address, port) = server(span);
-    if let Some(address) = address {
-        out.text(semconv::SERVER_ADDRESS, &address);
-        if span.side == Side::Client {
-            // Names the other end of the edge when it makes no spans; where it does, its own name wins.
-            out.text(semconv::PEER_SERVICE, &address);
-            out.text(semconv::SERVICE_PEER_NAME, &address);
-        }
-    }
-    if let Some(port) = port {
-        out.int(semconv::SERVER_PORT, port.into());
-    }
-    if let Some(peer) = span.peer {
-        if span.side == Side::Server {
-            out.address(semconv::CLIENT_ADDRESS, peer.ip());
-            out.int(semconv::CLIENT_PORT, peer.port().into());
-        }
-        out.address(semconv::NETWORK_PEER_ADDRESS, peer.ip());
-        out.int(semconv::NETWORK_PEER_PORT, peer.port().into());
-    }
-    if let Some(version) = version(span.protocol) {
-        out.text(semconv::NETWORK_PROTOCOL_VERSION, version);
-    }
-    if let Some(status) = span.status() {
-        out.int(semconv::HTTP_RESPONSE_STATUS_CODE, status.into());
-    }
-}
-
-fn version(protocol: Protocol) -> Option<&'static str> {
-    match protocol {
-        Protocol::Http1(Some(0)) => Some("1.0"),
-        Protocol::Http1(Some(1)) => Some("1.1"),
-        Protocol::Http1(_) => None,
-        Protocol::Http2 => Some("2"),
-    }
-}
-
-/// The server as the client names it, else as the connection knows it.
-pub(in crate::export) fn server(span: &Span) -> (Option<Cow<'_, str>>, Option<u16>) {
-    let socket = match span.side {
-        Side::Server => span.local,
-        Side::Client => span.peer,
-    };
-    if span.host.is_empty() {
-        return (socket.map(|it| Cow::Owned(text_of(it.ip()))), socket.map(|it| it.port()));
-    }
-    let (host, port) = split_host(&span.host);
-    let port = match span.side {
-        Side::Client => port.or(socket.map(|it| it.port())),
-        // Before a server there may be a balancer with another port.
-        Side::Server => port,
-    };
-    (Some(Cow::Borrowed(host)), port)
-}
-
-/// As [`AttributeSink::address`] has it.
-fn text_of(ip: IpAddr) -> String {
-    ip.to_canonical().to_string()
-}
-
 /// `Status`: 2 message, 3 code.
 fn status(out: &mut Vec<u8>, span: &Span) {
     let text = match span.outcome {
-        Outcome::Status(_) | Outcome::Hijacked | Outcome::Answered | Outcome::DriverError => "",
+        Outcome::Status(_)
+        | Outcome::Code(_)
+        | Outcome::Hijacked
+        | Outcome::Answered
+        | Outcome::DriverError => "",
         Outcome::Aborted => "the handler did not return",
         Outcome::Failed => "the connection failed during the last attempt",
         Outcome::NoConnection => "no connection to the server",
@@ -291,15 +190,6 @@ fn status(out: &mut Vec<u8>, span: &Span) {
     }
     if span.is_error() {
         number(out, 3, StatusCode::Error as u64);
-    }
-}
-
-fn joined_by(rule: JoinedBy) -> Option<&'static str> {
-    match rule {
-        JoinedBy::Nothing => None,
-        JoinedBy::Goid => Some("goid"),
-        JoinedBy::ParentGoid => Some("parent_goid"),
-        JoinedBy::Connection => Some("connection"),
     }
 }
 
@@ -349,6 +239,36 @@ mod tests {
                 ),
             );
         }
+    }
+
+    #[test]
+    fn a_call_of_grpc_has_a_service_and_a_method() {
+        check(
+            "server /shop.v1.Cart/Add code:0 local=10.0.0.1:443 peer=10.0.0.2:5000",
+            "Server shop.v1.Cart/Add Unset | rpc.system=grpc rpc.service=shop.v1.Cart rpc.method=Add \
+             server.address=10.0.0.1 server.port=443 client.address=10.0.0.2 client.port=5000 \
+             network.peer.address=10.0.0.2 network.peer.port=5000 rpc.grpc.status_code=0",
+        );
+        check(
+            "client /shop.v1.Cart/Add code:4 host=cart:50051",
+            "Client shop.v1.Cart/Add Error | rpc.system=grpc rpc.service=shop.v1.Cart rpc.method=Add \
+             server.address=cart peer.service=cart service.peer.name=cart server.port=50051 \
+             rpc.grpc.status_code=4 error.type=DEADLINE_EXCEEDED",
+        );
+        check(
+            "server nonsense code:12",
+            "Server nonsense Error | rpc.system=grpc rpc.method=nonsense rpc.grpc.status_code=12 \
+             error.type=UNIMPLEMENTED",
+        );
+    }
+
+    #[test]
+    fn a_code_is_an_error_by_side() {
+        let by_server = |code: &u16| convert_line(&format!("server /s/m code:{code}")).contains(" Error |");
+        assert_eq!((0..=17).filter(by_server).collect::<Vec<_>>(), [2, 4, 12, 13, 14, 15, 17]);
+        let by_client = |code: &u16| convert_line(&format!("client /s/m code:{code}")).contains(" Error |");
+        assert_eq!((0..=17).filter(by_client).collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
+        assert!(convert_line("client /s/m code:17").ends_with(" error.type=17"));
     }
 
     #[test]
@@ -523,6 +443,10 @@ mod tests {
             "aborted" => Outcome::Aborted,
             "failed" => Outcome::Failed,
             "noconnection" => Outcome::NoConnection,
+            code if code.starts_with("code:") => {
+                (span.protocol, span.path) = (Protocol::Grpc, words[1].into());
+                Outcome::Code(code[5..].parse().unwrap())
+            }
             status => Outcome::Status(status.parse().unwrap()),
         };
         for (key, value) in words[3..].iter().map(|it| it.split_once('=').unwrap()) {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::spans::AttributeSink;
+use super::span_attributes::AttributeSink;
 use crate::{assemble::span::Statement, export::semconv};
 
 /// As the conventions have it: the summary, else the system.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     assemble::{
-        span::{self, Side},
+        span::{self, Protocol, Side},
         traces::{Trace, traces},
     },
     clock::Ktime,
@@ -133,6 +133,9 @@ fn event(event: export::SpanEvent, snapshot: &Snapshot) -> SpanEvent {
 fn name(span: &span::Span) -> String {
     if let Some(statement) = &span.statement {
         return statement.summary().unwrap_or_else(|| statement.system.to_owned());
+    }
+    if span.protocol == Protocol::Grpc {
+        return span.path.strip_prefix('/').unwrap_or(&span.path).to_owned();
     }
     let method = if span.method.is_empty() { "HTTP" } else { &*span.method };
     format!("{method} {}", span.path)

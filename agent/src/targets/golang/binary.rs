@@ -8,6 +8,7 @@ use super::{
     dwarf,
     error::GoError,
     find,
+    grpc::{self, GrpcLayout, GrpcVersion},
     layout::{Field, HttpLayout, OLDEST_MINOR, OffsetsFrom, Part},
     points::{Point, Side},
     refusal::{Refusal, RefusalReason, Subject},
@@ -26,6 +27,8 @@ pub struct GoBinary {
     pub build_id: Option<String>,
     pub offsets_from: OffsetsFrom,
     pub layout: HttpLayout,
+    /// Nothing for a program without gRPC, or with one that is not known.
+    pub grpc: Option<GrpcLayout>,
     pub points: Vec<Point>,
     pub refused: Vec<Refusal>,
     pub checks: SelfCheckInput,
@@ -46,20 +49,31 @@ impl GoBinary {
 
     pub fn parse<R: ReadAt>(source: R) -> Result<Self, GoError> {
         let file = ElfFile::parse(source)?;
-        let version = version(&file)?;
-        let layout = Layout::decide(&version, &dwarf::fields(&file))?;
+        let section = file.section(buildinfo::SECTION).ok_or(GoError::NotGo)?;
+        let notes = file.data(section)?;
+        let version = version(&notes)?;
+        let besides = if buildinfo::may_have(&notes, grpc::MODULE) { grpc::STEPS } else { &[] };
+        let members = dwarf::members(&file, besides);
+        let layout = Layout::decide(&version, &dwarf::fields(&members))?;
         let symbols = Symbols::read(&file).map_err(|error| match error {
             SymbolsError::Elf(error) => GoError::Elf(error),
             SymbolsError::Table(source) => GoError::Functions { version: version.clone(), source },
         })?;
         let (mut points, mut refused) = find::points(&file, &symbols);
         layout.leave_out(&mut points, &mut refused);
+        let has_grpc = points.iter().any(|it| it.name.side().is_grpc());
+        let grpc = has_grpc.then(|| {
+            let version = GrpcVersion::parse(buildinfo::module_version(&notes, grpc::MODULE));
+            let decided = GrpcLayout::decide(&version, &members);
+            decided.map_err(|reason| without_grpc(&mut points, &mut refused, &reason)).ok()
+        });
         Ok(Self {
             pie: file.position_independent,
             stripped: file.section(".symtab").is_none(),
             build_id: build_id(&file),
             offsets_from: layout.from,
             layout: layout.fields,
+            grpc: grpc.flatten(),
             points,
             refused,
             checks: checks(&file, &symbols),
@@ -69,10 +83,18 @@ impl GoBinary {
     }
 }
 
-fn version<R: ReadAt>(file: &ElfFile<R>) -> Result<GoVersion, GoError> {
-    let section = file.section(buildinfo::SECTION).ok_or(GoError::NotGo)?;
-    let data = file.data(section)?;
-    let raw = buildinfo::version_text(&data).ok_or(GoError::BuildInfo)?;
+/// Without offsets there are no spans of gRPC; those of HTTP do not need them.
+fn without_grpc(points: &mut Vec<Point>, refused: &mut Vec<Refusal>, reason: &RefusalReason) {
+    for &side in Side::ALL.iter().filter(|it| it.is_grpc()) {
+        if points.iter().any(|it| it.name.side() == side) {
+            refused.push(Refusal { subject: Subject::Side(side), reason: reason.clone() });
+        }
+        points.retain(|it| it.name.side() != side);
+    }
+}
+
+fn version(notes: &[u8]) -> Result<GoVersion, GoError> {
+    let raw = buildinfo::version_text(notes).ok_or(GoError::BuildInfo)?;
     GoVersion::parse(raw).ok_or_else(|| GoError::Version { raw: raw.to_owned() })
 }
 

@@ -1,4 +1,4 @@
-//! What the linker notes about a build: the version of Go and the build ids.
+//! What the linker notes about a build: the version of Go, those of modules, and the build ids.
 
 use crate::targets::elf::u32_at;
 
@@ -14,9 +14,46 @@ const STRINGS_OFFSET: usize = 32;
 /// A version is some ten bytes long; experiments that were switched on add theirs.
 const MAX_VERSION_BYTES: usize = 512;
 const MAX_ID_BYTES: usize = 256;
+/// A large program has some hundred modules of some hundred bytes each.
+const MAX_MODULES_BYTES: usize = 1 << 20;
+/// Before and after the list of modules are 16 bytes each that mark it in the memory of a process.
+const MARK_BYTES: usize = 16;
 
 /// The version of Go, as it is in the section of build information.
 pub fn version_text(section: &[u8]) -> Option<&str> {
+    Some(strings(section)?.0)
+}
+
+/// The version of a module that was built in; `None` when it is replaced by something else, or not noted.
+pub fn module_version<'a>(section: &'a [u8], module: &str) -> Option<&'a str> {
+    let mut lines = modules(section)?.lines();
+    let mut words = lines.by_ref().find_map(|line| {
+        let mut words = line.split('\t');
+        let is_it = words.next() == Some("dep") && words.next() == Some(module);
+        is_it.then_some(words)
+    })?;
+    let version = words.next()?;
+    let is_replaced = lines.next().is_some_and(|it| it.starts_with("=>\t"));
+    (!is_replaced).then_some(version)
+}
+
+/// Whether a module may be built in: builds without a list of modules do not tell.
+pub(crate) fn may_have(section: &[u8], module: &str) -> bool {
+    modules(section).is_none_or(|it| it.contains(module))
+}
+
+fn modules(section: &[u8]) -> Option<&str> {
+    let (_, rest) = strings(section)?;
+    let (size, list) = varint(rest)?;
+    if MAX_MODULES_BYTES < size {
+        return None;
+    }
+    let list = list.get(..size)?.get(MARK_BYTES..)?;
+    str::from_utf8(list.get(..list.len().checked_sub(MARK_BYTES)?)?).ok()
+}
+
+/// The version of Go, and what follows it.
+fn strings(section: &[u8]) -> Option<(&str, &[u8])> {
     if !section.starts_with(MAGIC) || section.get(FLAGS_OFFSET)? & FLAG_INLINE_STRINGS == 0 {
         return None;
     }
@@ -24,7 +61,7 @@ pub fn version_text(section: &[u8]) -> Option<&str> {
     if MAX_VERSION_BYTES < size {
         return None;
     }
-    std::str::from_utf8(text.get(..size)?).ok()
+    Some((str::from_utf8(text.get(..size)?).ok()?, &text[size..]))
 }
 
 /// Go's build id is text.
@@ -84,6 +121,33 @@ mod tests {
         for size in 0..whole.len() {
             assert_eq!(version_text(&whole[..size]), None, "{size} bytes");
         }
+    }
+
+    #[test]
+    fn reads_versions_of_modules() {
+        let check = |list: &str, module, want| {
+            let list = [&[0x30; MARK_BYTES], list.as_bytes(), &[0xf9; MARK_BYTES]].concat();
+            let sizes =
+                [&b"go1.26.8"[..], &[list.len() as u8 & 0x7f | 0x80, (list.len() >> 7) as u8]].concat();
+            let whole = section(2, &[8], &[sizes, list].concat());
+            assert_eq!(version_text(&whole), Some("go1.26.8"));
+            assert_eq!(module_version(&whole, module), want, "{module}");
+            assert_eq!(may_have(&whole, module), module != "x.test/none", "{module}");
+            for size in 0..whole.len() {
+                assert_eq!(module_version(&whole[..size], module), None, "{size} bytes");
+            }
+        };
+        let list = "path\tx.test/shop\nmod\tx.test/shop\t(devel)\t\ndep\tx.test/grpc/more\tv0.1.0\th1:a=\n\
+            dep\tx.test/grpc\tv1.85.0\th1:b=\ndep\tx.test/other\tv1.2.0\n=>\t../other\t(devel)\t\n\
+            build\t-compiler=gc\n";
+        check(list, "x.test/grpc", Some("v1.85.0"));
+        check(list, "x.test/grpc/more", Some("v0.1.0"));
+        check(list, "x.test/other", None);
+        check(list, "x.test/none", None);
+        assert!(may_have(b"", "x.test/none"), "no list, no answer");
+        check(list, "x.test/shop", None);
+        check("dep\tx.test/grpc", "x.test/grpc", None);
+        check("dep\tx.test/grpc\tv1.2.3", "x.test/grpc", Some("v1.2.3"));
     }
 
     #[test]

@@ -29,18 +29,28 @@ pub struct SelfCheckInput {
     pub itabs: ConnItabs,
 }
 
-/// The method tables that tell which kind of connection stands behind a `net.Conn`.
+/// The method tables that tell which kind of connection stands behind a `net.Conn`, and of gRPC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnItabs {
     pub tcp: Vec<u64>,
     /// Of TLS, and of what golang.org/x/net/http2/h2c wraps around a connection: it is the first field of both.
     pub tls: Vec<u64>,
+    /// What gRPC puts around a connection with TLS.
+    pub grpc_wrapped: Option<u64>,
+    /// No connection: gRPC's own server as the transport of its requests.
+    pub grpc_server: Option<u64>,
 }
 
 impl ConnItabs {
     fn moved_by(&self, bias: u64) -> Self {
         let moved = |it: &[u64]| it.iter().map(|address| address.wrapping_add(bias)).collect();
-        Self { tcp: moved(&self.tcp), tls: moved(&self.tls) }
+        let moved_one = |it: Option<u64>| it.map(|address| address.wrapping_add(bias));
+        Self {
+            tcp: moved(&self.tcp),
+            tls: moved(&self.tls),
+            grpc_wrapped: moved_one(self.grpc_wrapped),
+            grpc_server: moved_one(self.grpc_server),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use gimli::{
 };
 use object::read::{CompressedData, CompressionFormat};
 
-use super::layout::{Field, MemberPath};
+use super::layout::Field;
 use crate::targets::elf::{ElfFile, ReadAt, Section, u32_at, u64_at};
 
 /// The linker puts the types of all packages into the unit of this one.
@@ -25,26 +25,39 @@ const COMPRESSION_HEADER_BYTES: usize = 24;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
-/// Struct and member to offset.
-type Members = HashMap<(&'static str, &'static str), u16>;
+/// Struct and member.
+pub(crate) type Step = (&'static str, &'static str);
 
-/// The fields that the file tells. A file without debug information tells none, and so does a damaged one.
-pub(crate) fn fields<R: ReadAt>(file: &ElfFile<R>) -> HashMap<Field, u16> {
+/// To offset.
+pub(crate) type Members = HashMap<Step, u16>;
+
+/// The members that the file tells: of HTTP, and those asked for besides. A file without debug information tells
+/// none, and so does a damaged one.
+pub(crate) fn members<R: ReadAt>(file: &ElfFile<R>, besides: &[Step]) -> Members {
     let info = section(file, ".debug_info", MAX_INFO_BYTES);
     let abbreviations = section(file, ".debug_abbrev", MAX_ABBREV_BYTES);
     match (info, abbreviations) {
-        (Some(info), Some(abbreviations)) => parse(&info, &abbreviations),
+        (Some(info), Some(abbreviations)) => members_within(MAX_WORK, besides, &info, &abbreviations),
         _ => HashMap::new(),
     }
 }
 
-/// As [`fields`], from the two sections.
-pub(crate) fn parse(info: &[u8], abbreviations: &[u8]) -> HashMap<Field, u16> {
-    parse_within(MAX_WORK, info, abbreviations)
+/// The fields of HTTP among them.
+pub(crate) fn fields(members: &Members) -> HashMap<Field, u16> {
+    Field::ALL
+        .iter()
+        .filter_map(|&field| Some((field, field.paths().iter().find_map(|path| sum(path, members))?)))
+        .collect()
 }
 
-fn parse_within(work: usize, info: &[u8], abbreviations: &[u8]) -> HashMap<Field, u16> {
-    let wanted = wanted();
+/// The fields of HTTP, from the two sections.
+#[cfg(test)]
+fn parse(info: &[u8], abbreviations: &[u8]) -> HashMap<Field, u16> {
+    fields(&members_within(MAX_WORK, &[], info, abbreviations))
+}
+
+fn members_within(work: usize, besides: &[Step], info: &[u8], abbreviations: &[u8]) -> Members {
+    let wanted = wanted(besides);
     let missing = wanted.len();
     let mut reader = Reader { wanted, members: Members::new(), missing, work };
     let mut table = Table { section: abbreviations, last: None };
@@ -58,17 +71,18 @@ fn parse_within(work: usize, info: &[u8], abbreviations: &[u8]) -> HashMap<Field
             break;
         }
     }
-    Field::ALL.iter().filter_map(|&field| Some((field, sum(field, &reader.members)?))).collect()
+    reader.members
 }
 
-fn sum(field: Field, members: &Members) -> Option<u16> {
-    let of = |path: &MemberPath| path.iter().try_fold(0u16, |sum, step| sum.checked_add(*members.get(step)?));
-    field.paths().iter().find_map(of)
+/// The offset at the end of a path, outermost step first.
+pub(crate) fn sum(path: &[Step], members: &Members) -> Option<u16> {
+    path.iter().try_fold(0u16, |sum, step| sum.checked_add(*members.get(step)?))
 }
 
-fn wanted() -> HashMap<&'static [u8], Vec<(&'static str, &'static str)>> {
+fn wanted(besides: &[Step]) -> HashMap<&'static [u8], Vec<Step>> {
     let mut wanted = HashMap::<_, Vec<_>>::new();
-    for &(structure, member) in Field::ALL.iter().flat_map(|it| it.paths()).copied().flatten() {
+    let of_http = Field::ALL.iter().flat_map(|it| it.paths()).copied().flatten();
+    for &(structure, member) in of_http.chain(besides) {
         wanted.entry(structure.as_bytes()).or_default().push((structure, member));
     }
     wanted
@@ -114,7 +128,7 @@ fn spend(work: &mut usize, n: usize) -> Result<(), Stop> {
 }
 
 struct Reader {
-    wanted: HashMap<&'static [u8], Vec<(&'static str, &'static str)>>,
+    wanted: HashMap<&'static [u8], Vec<Step>>,
     members: Members,
     /// Structs that were not met yet.
     missing: usize,
@@ -127,7 +141,7 @@ impl Reader {
         let abbreviations = table.at(unit.debug_abbrev_offset().0, &mut self.work)?;
         let mut entries = unit.entries_raw(abbreviations, None)?;
         // The struct that the current entry may be a member of.
-        let mut inside: Option<(isize, &[(&'static str, &'static str)])> = None;
+        let mut inside: Option<(isize, &[Step])> = None;
         while !entries.is_empty() {
             let depth = entries.next_depth();
             if inside.is_some_and(|(parent, _)| depth <= parent) {
@@ -185,7 +199,7 @@ impl<'a> Entry<'a> {
         Ok(entry)
     }
 
-    fn add_member(&self, known: &[(&'static str, &'static str)], members: &mut Members) -> Option<()> {
+    fn add_member(&self, known: &[Step], members: &mut Members) -> Option<()> {
         let step = known.iter().find(|(_, member)| Some(member.as_bytes()) == self.name)?;
         members.insert(*step, u16::try_from(self.member_offset?).ok()?);
         Some(())
@@ -270,7 +284,9 @@ mod tests {
         let many = [&ABBREVIATIONS[..ABBREVIATIONS.len() - 1], &[4, 0x0b, 0], &flags, &[0, 0, 0]].concat();
         let response = structure("net/http.response", &[("status", 128)]);
         let info = |n: usize| unit("runtime", &[vec![4; n], response.clone()]);
-        let found = |work, n| parse_within(work, &info(n), &many).contains_key(&Field::ResponseStatus);
+        let found = |work, n| {
+            fields(&members_within(work, &[], &info(n), &many)).contains_key(&Field::ResponseStatus)
+        };
         assert!(found(10 * FLAGS, 5));
         assert!(!found(10 * FLAGS, 20), "20 entries of 1000 attributes are more than 10,000 steps");
     }
@@ -283,7 +299,7 @@ mod tests {
         let many = [other.repeat(100), unit("runtime", &[response])].concat();
         let work = 30 * ABBREVIATIONS.len();
         let found = |info: &[u8], abbreviations: &[u8]| {
-            parse_within(work, info, abbreviations).contains_key(&Field::ResponseStatus)
+            fields(&members_within(work, &[], info, abbreviations)).contains_key(&Field::ResponseStatus)
         };
         assert!(found(&many, ABBREVIATIONS), "all units share one table");
         let mut elsewhere = many.clone();

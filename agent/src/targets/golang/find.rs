@@ -252,6 +252,45 @@ mod tests {
     }
 
     #[test]
+    fn grpc_has_its_own_points() {
+        let all = [Side::Server, Side::Client, Side::GrpcServer, Side::GrpcClient];
+        check(Image::grpc(Some("v1.85.0")), &all, &[]);
+        let mut older = Image::grpc(Some("v1.45.0"));
+        let end = "google.golang.org/grpc/internal/transport.(*http2Server).WriteStatus";
+        older.functions.iter_mut().filter(|it| it.0.ends_with("writeStatus")).for_each(|it| it.0 = end);
+        let binary = GoBinary::parse(&older.build()[..]).unwrap();
+        assert_eq!(binary.refused, []);
+        let found = binary.points.iter().find(|it| it.name == PointName::GrpcServerEnd).unwrap();
+        assert_eq!((found.symbol.as_str(), found.address), (end, older.address_of(end) + PUSH));
+    }
+
+    #[test]
+    fn grpc_that_is_not_known_costs_its_own_spans_only() {
+        for (version, noted) in [(None, "without a noted version"), (Some("v1.99.0"), "v1.99.0")] {
+            let refused = ["server", "client"].map(|side| {
+                format!(
+                    "grpc {side} spans: gRPC {noted} is not known, and the file has no debug information that \
+                     would tell every offset"
+                )
+            });
+            check(
+                Image::grpc(version),
+                &[Side::Server, Side::Client],
+                &refused.each_ref().map(|it| it.as_str()),
+            );
+        }
+        let without = Image::grpc(Some("v1.85.0")).without("google.golang.org/grpc.(*Server).handleStream");
+        check(
+            without,
+            &[Side::Server, Side::Client, Side::GrpcClient],
+            &[
+                "grpc server spans: the point `grpc server begin` is refused, and without it there are no spans",
+                "grpc server begin: the program has no function `google.golang.org/grpc.(*Server).handleStream`",
+            ],
+        );
+    }
+
+    #[test]
     fn a_side_goes_on_without_a_point_it_can_do_without() {
         let image = Image::http(Names::Symbols).without(GET_CONN);
         let both = [Side::Server, Side::Client];

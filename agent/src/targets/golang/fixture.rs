@@ -13,9 +13,21 @@ pub(crate) const PUSH: u64 = 6;
 
 const SHOULD_RETRY: &str = "net/http.(*persistConn).shouldRetryRequest";
 
+const GRPC: [&str; 7] = [
+    "google.golang.org/grpc.(*Server).handleStream",
+    "google.golang.org/grpc/internal/transport.(*http2Server).writeStatus",
+    "google.golang.org/grpc/internal/transport.(*http2Server).Close",
+    "google.golang.org/grpc/internal/transport.(*http2Client).NewStream",
+    "google.golang.org/grpc/internal/transport.(*http2Client).NewStream.func3",
+    "google.golang.org/grpc/internal/transport.(*http2Client).closeStream",
+    "google.golang.org/grpc/internal/transport.(*http2Client).Close",
+];
+
 #[derive(Clone)]
 pub(crate) struct Image {
     pub(crate) version: &'static str,
+    /// Of google.golang.org/grpc; `None`: there is no list of modules.
+    pub(crate) grpc: Option<&'static str>,
     pub(crate) names: Names,
     pub(crate) functions: Vec<(&'static str, Vec<u8>)>,
 }
@@ -60,7 +72,15 @@ impl Image {
             code.extend(call_and_test(caller, callee, code.len()));
         }
         functions.push(("net/http.(*Transport).roundTrip", code));
-        Self { version: "go1.26.8", names, functions }
+        Self { version: "go1.26.8", grpc: None, names, functions }
+    }
+
+    /// As [`Self::http`], with all functions of the gRPC probes as they are called since 1.69.
+    pub(crate) fn grpc(version: Option<&'static str>) -> Self {
+        let mut image = Self::http(Names::Symbols);
+        image.grpc = version;
+        image.functions.extend(GRPC.iter().map(|it| (*it, PLAIN.to_vec())));
+        image
     }
 
     /// As [`Self::http`], with those of HTTP/2 in net/http.
@@ -122,7 +142,12 @@ impl Image {
 
     fn buildinfo(&self) -> Vec<u8> {
         let header = [b"\xff Go buildinf:\x08\x02", &[0; 16][..]].concat();
-        [&header[..], &[self.version.len() as u8], self.version.as_bytes()].concat()
+        let version = [&header[..], &[self.version.len() as u8], self.version.as_bytes()].concat();
+        let Some(grpc) = self.grpc else {
+            return version;
+        };
+        let list = format!("{0}dep\tgoogle.golang.org/grpc\t{grpc}\th1:x=\n{0}", "0123456789abcdef");
+        [&version[..], &[list.len() as u8], list.as_bytes()].concat()
     }
 
     fn symbols(&self, names_index: u32) -> [Part; 2] {

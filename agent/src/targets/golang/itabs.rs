@@ -1,4 +1,4 @@
-//! Finds the method tables of connections, drivers and errors in a process, by the names of their types.
+//! Finds the method tables of connections, of gRPC's server, of drivers and errors in a process, by the names of their types.
 //!
 //! A damaged table gives fewer results, never an endless walk: all counts are bounded.
 
@@ -41,6 +41,7 @@ pub struct Itabs {
 #[derive(Clone, Copy, PartialEq)]
 enum Interface {
     NetConn,
+    ServerTransport,
     DriverConn,
     Error,
     Other,
@@ -66,6 +67,9 @@ pub fn find(memory: &TargetMemory, module_data: u64, version: &GoVersion) -> Res
     }
     Ok(found)
 }
+
+const GRPC_TRANSPORT: &[u8] = b"google.golang.org/grpc/internal/transport";
+const GRPC_CREDENTIALS: &[u8] = b"google.golang.org/grpc/internal/credentials";
 
 struct Walk<'a> {
     memory: &'a TargetMemory,
@@ -113,6 +117,13 @@ impl Walk<'_> {
         let (interface, concrete) = (u64_at(itab, 0)?, u64_at(itab, 8)?);
         match self.interface(interface) {
             Interface::NetConn => self.conn(address, concrete, &mut found.conns)?,
+            Interface::ServerTransport => {
+                let pointer = self.read_type(concrete)?;
+                let is_server = self.type_name(&pointer)? == b"*transport.http2Server";
+                if is_server && self.package_of(&pointer)? == GRPC_TRANSPORT {
+                    found.conns.grpc_server = Some(address);
+                }
+            }
             Interface::DriverConn => {
                 let package = self.package_of(&self.read_type(concrete)?)?;
                 found.sql.add_driver(address, &String::from_utf8_lossy(&package));
@@ -130,18 +141,16 @@ impl Walk<'_> {
         // `*T`: the name is that of the pointer, the package that of `T`.
         let pointer = self.read_type(concrete)?;
         let name = self.type_name(&pointer)?;
-        let (itabs, package): (_, &[u8]) = match name.as_slice() {
-            b"*net.TCPConn" => (&mut found.tcp, b"net"),
-            b"*tls.Conn" => (&mut found.tls, b"crypto/tls"),
+        if name == b"*h2c.bufConn" {
             // It tells no package. Another type of this name has no TCP connection where this one has it.
-            b"*h2c.bufConn" => {
-                found.tls.push(address);
-                return Some(());
-            }
+            found.tls.push(address);
+            return Some(());
+        }
+        match (name.as_slice(), self.package_of(&pointer)?.as_slice()) {
+            (b"*net.TCPConn", b"net") => found.tcp.push(address),
+            (b"*tls.Conn", b"crypto/tls") => found.tls.push(address),
+            (b"*credentials.syscallConn", GRPC_CREDENTIALS) => found.grpc_wrapped = Some(address),
             _ => return None,
-        };
-        if self.package_of(&pointer)? == package {
-            itabs.push(address);
         }
         Some(())
     }
@@ -168,6 +177,7 @@ impl Walk<'_> {
         let is_of = |package: &[u8]| self.package(of, KIND_INTERFACE).as_deref() == Some(package);
         Some(match self.type_name(of)?.as_slice() {
             b"net.Conn" if is_of(b"net") => Interface::NetConn,
+            b"transport.ServerTransport" if is_of(GRPC_TRANSPORT) => Interface::ServerTransport,
             b"driver.Conn" if is_of(b"database/sql/driver") => Interface::DriverConn,
             // Of no package, and no other type is.
             b"error" => Interface::Error,
@@ -234,8 +244,13 @@ mod tests {
             let tables = program.tables();
             let module_data = program.module_data(raw, &tables, |it| it);
             let found = find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()).unwrap().conns;
-            // The other two are a foreign `tls` and an interface that is no connection.
-            let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
+            // The others are types of other packages, and interfaces that are not meant.
+            let want = ConnItabs {
+                tcp: vec![tables[1].0],
+                tls: vec![tables[3].0],
+                grpc_wrapped: Some(tables[4].0),
+                grpc_server: Some(tables[5].0),
+            };
             assert_eq!(found, want, "{raw}");
         }
     }
@@ -267,7 +282,7 @@ mod tests {
             let mut program = Program::new();
             let tables = program.tables();
             let module_data = program.module_data(raw, &tables, |_| u64::MAX);
-            let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0] };
+            let want = ConnItabs { tcp: vec![tables[1].0], tls: vec![tables[3].0], ..ConnItabs::default() };
             match find(&program.memory(), module_data, &GoVersion::parse(raw).unwrap()) {
                 // Behind the table is this process's heap, where other tests have tables of their own.
                 Ok(Itabs { conns: found, .. }) => {
@@ -287,7 +302,11 @@ mod tests {
         let module_data = program.module_data("go1.27.4", &tables, |it| it);
         let found =
             find(&program.memory(), module_data, &GoVersion::parse("go1.27.4").unwrap()).unwrap().conns;
-        assert_eq!(found, ConnItabs { tcp: vec![tables[0].0], tls: vec![] }, "nothing behind the first");
+        assert_eq!(
+            found,
+            ConnItabs { tcp: vec![tables[0].0], ..ConnItabs::default() },
+            "nothing behind the first"
+        );
     }
 
     /// Types and method tables as the runtime lays them out, in the memory of this very process.
@@ -350,9 +369,24 @@ mod tests {
             let tcp = self.pointer("net.TCPConn", "net");
             let tls = self.pointer("tls.Conn", "crypto/tls");
             let foreign = self.pointer("tls.Conn", "example.test/tls");
-            let mut tables: Vec<Table> = [(reader, tcp), (conn, tcp), (conn, foreign), (conn, tls)]
-                .map(|it| (0, [it.0, it.1, 0, 7]))
-                .into();
+            let [transport, credentials] =
+                [GRPC_TRANSPORT, GRPC_CREDENTIALS].map(|it| str::from_utf8(it).unwrap());
+            let wrapped = self.pointer("credentials.syscallConn", credentials);
+            let server_transport = self.interface("transport.ServerTransport", transport, 1);
+            let server = self.pointer("transport.http2Server", transport);
+            let others = self.pointer("transport.http2Server", "example.test/transport");
+            let mut tables: Vec<Table> = [
+                (reader, tcp),
+                (conn, tcp),
+                (conn, foreign),
+                (conn, tls),
+                (conn, wrapped),
+                (server_transport, server),
+                (server_transport, others),
+                (conn, server),
+            ]
+            .map(|it| (0, [it.0, it.1, 0, 7]))
+            .into();
             for table in &mut tables {
                 table.0 = self.put(&[0; 32]);
             }

@@ -13,6 +13,7 @@ mod error;
 mod find;
 #[cfg(test)]
 mod fixture;
+mod grpc;
 #[cfg(test)]
 mod hostile;
 mod itabs;
@@ -29,6 +30,7 @@ mod version;
 pub use binary::{GoBinary, ImageBase};
 pub use check::{Checked, ConnItabs, SelfCheckInput, load_bias, self_check};
 pub use error::{GoError, PclntabError, SelfCheckError};
+pub use grpc::GrpcLayout;
 #[doc(hidden)]
 pub use itabs::find as find_itabs;
 pub use layout::{Field, HttpLayout, OffsetsFrom};

@@ -17,8 +17,8 @@ const MAGIC_GO118: u32 = 0xffff_fff0;
 const MAGIC_GO116: u32 = 0xffff_fffa;
 const POINTER_BYTES: u8 = 8;
 const ENTRY_BYTES: usize = 8;
-/// No function that is looked for has a longer name; the bound keeps a table without zero bytes cheap.
-pub(crate) const MAX_NAME_BYTES: usize = 96;
+/// Nothing that is looked for has a longer name; the bound keeps a table without zero bytes cheap.
+pub(crate) const MAX_NAME_BYTES: usize = 144;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Pclntab<'a> {

@@ -55,6 +55,8 @@ pub enum Side {
     SeparateServer,
     SeparateClient,
     Sql,
+    GrpcServer,
+    GrpcClient,
 }
 
 impl Side {
@@ -66,7 +68,14 @@ impl Side {
         Self::SeparateServer,
         Self::SeparateClient,
         Self::Sql,
+        Self::GrpcServer,
+        Self::GrpcClient,
     ];
+
+    #[must_use]
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::GrpcServer | Self::GrpcClient)
+    }
 
     /// Whose points begin its requests, if not its own.
     #[must_use]
@@ -80,6 +89,7 @@ impl Side {
             Self::Http2Server | Self::Http2Client => Part::Http2,
             Self::SeparateServer | Self::SeparateClient => Part::SeparateHttp2,
             Self::Sql => Part::Sql,
+            Self::GrpcServer | Self::GrpcClient => Part::All,
         }
     }
 }
@@ -94,6 +104,8 @@ impl fmt::Display for Side {
             Self::SeparateServer => "http2 server spans of golang.org/x/net",
             Self::SeparateClient => "http2 client spans of golang.org/x/net",
             Self::Sql => "sql spans",
+            Self::GrpcServer => "grpc server spans",
+            Self::GrpcClient => "grpc client spans",
         })
     }
 }
@@ -159,6 +171,12 @@ macro_rules! point_names {
                 match self { $( Self::$variant => $place, )+ }
             }
         }
+    };
+}
+
+macro_rules! transport {
+    ($name:literal) => {
+        concat!("google.golang.org/grpc/internal/transport.", $name)
     };
 }
 
@@ -297,6 +315,18 @@ point_names! {
     SqlAnswered = "sql answered", Sql, Must, ANSWERED;
     SqlPrepared = "sql prepared", Sql, Should, PREPARED;
     SqlEnded = "sql ended", Sql, Must, ENDED;
+
+    GrpcServerBegin = "grpc server begin", GrpcServer, Must, Place::Entry(&["google.golang.org/grpc.(*Server).handleStream"]);
+    GrpcServerEnd = "grpc server end", GrpcServer, Must,
+        Place::Entry(&[transport!("(*http2Server).writeStatus"), transport!("(*http2Server).WriteStatus")]);
+    GrpcServerClosed = "grpc server connection closed", GrpcServer, Should,
+        Place::Entry(&[transport!("(*http2Server).Close")]);
+    GrpcClientBegin = "grpc client begin", GrpcClient, Must, Place::Entry(&[transport!("(*http2Client).NewStream")]);
+    GrpcClientStream = "grpc client stream", GrpcClient, Must,
+        Place::Entry(&[transport!("(*http2Client).NewStream.func3")]);
+    GrpcClientEnd = "grpc client end", GrpcClient, Must, Place::Entry(&[transport!("(*http2Client).closeStream")]);
+    GrpcClientClosed = "grpc client connection closed", GrpcClient, Should,
+        Place::Entry(&[transport!("(*http2Client).Close")]);
 }
 
 impl fmt::Display for PointName {

@@ -50,6 +50,10 @@ pub enum RefusalReason {
     TooManyCalls { caller: &'static str, callee: &'static str },
     #[error("the file does not tell where `{field}` is, and this version of Go was never looked at")]
     NoOffset { field: &'static str },
+    #[error(
+        "gRPC {version} is not known, and the file has no debug information that would tell every offset"
+    )]
+    UnknownGrpc { version: String },
     #[error("the point `{missing}` is refused, and without it there are no spans")]
     Incomplete { missing: PointName },
 }

@@ -19,6 +19,9 @@ pub(crate) const MODULE_DATA: &str = "runtime.firstmoduledata";
 const TCP_ITAB: &[u8] = b"go:itab.*net.TCPConn,net.Conn";
 const TLS_ITAB: &[u8] = b"go:itab.*crypto/tls.Conn,net.Conn";
 const H2C_ITAB: &[u8] = b"go:itab.*golang.org/x/net/http2/h2c.bufConn,net.Conn";
+const WRAPPED_ITAB: &[u8] = b"go:itab.*google.golang.org/grpc/internal/credentials.syscallConn,net.Conn";
+const SERVER_TRANSPORT_ITAB: &[u8] = b"go:itab.*google.golang.org/grpc/internal/transport.http2Server,\
+    google.golang.org/grpc/internal/transport.ServerTransport";
 const MAX_ITABS: usize = 8;
 
 const SYMBOL_BYTES: usize = 24;
@@ -93,6 +96,10 @@ impl Symbols {
             && self.itabs.tls.len() < MAX_ITABS
         {
             self.itabs.tls.push(address);
+        } else if name.starts_with(WRAPPED_ITAB) {
+            self.itabs.grpc_wrapped = Some(address);
+        } else if name.starts_with(SERVER_TRANSPORT_ITAB) {
+            self.itabs.grpc_server = Some(address);
         }
         Some(())
     }
@@ -154,7 +161,8 @@ mod tests {
 
     #[test]
     fn every_wanted_name_fits_the_bound_of_names() {
-        for name in wanted().keys() {
+        let itabs = [TCP_ITAB, TLS_ITAB, WRAPPED_ITAB, SERVER_TRANSPORT_ITAB];
+        for name in wanted().keys().chain(&itabs) {
             assert!(name.len() <= pclntab::MAX_NAME_BYTES);
         }
     }
