@@ -4,7 +4,10 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-use agent::kernel::{Forms, Options, POINTS};
+use agent::{
+    kernel::{Forms, Options},
+    targets::golang::GoBinary,
+};
 use tests::{Observer, Target, eventually, paths::built, require_admin, require_bpf, residue};
 
 /// Everything is loaded, attached and dropped: the programs of Go, too.
@@ -56,7 +59,8 @@ fn a_killed_process_leaves_nothing_in_the_forms_of_older_kernels() {
     assert!(lines.any(|it| it.ends_with("holding")), "the child did not get that far");
     let held = residue::held_by(child.id());
     let links = held.iter().filter(|it| it.kind == "link").count();
-    assert!(POINTS.len() < links, "{links} links");
+    let points = GoBinary::open(&built("http")).unwrap().points.len();
+    assert!(points < links, "{points} points, {links} links");
     child.kill().unwrap();
     child.wait().unwrap();
     eventually("an empty kernel", || residue::remaining(&held).is_empty().then_some(()));
