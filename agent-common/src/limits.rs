@@ -6,12 +6,12 @@ pub const RING_BYTES: u32 = 4 << 20;
 /// beginning of half of all sockets to where it was.
 pub const ROWS_BYTES: u32 = 512 << 10;
 /// Processes that can be watched at once.
-pub const WATCHED_PROCESSES: u32 = 4096;
+pub const WATCHED_PROCESSES: u32 = 2048;
 /// Requests under way, on each side; and of servers, connections that had one. An LRU: the oldest give way, and are
 /// counted by their end if they were under way.
 pub const OPEN_CALLS: u32 = 8192;
 /// Statements under way, as [`OPEN_CALLS`].
-pub const OPEN_STATEMENTS: u32 = 4096;
+pub const OPEN_STATEMENTS: u32 = 2048;
 /// Calls of gRPC that are remembered for a moment when they have ended.
 pub const ENDED_CALLS: u32 = 256;
 /// HTTP connections whose identity is kept. An LRU: one that was evicted is looked up again.
